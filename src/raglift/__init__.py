@@ -1,0 +1,33 @@
+"""raglift: fine-tune the models of a retrieval-augmented pipeline on your own documents, and prove the lift."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raglift.api import evaluate as evaluate
+    from raglift.api import open_run as open_run
+    from raglift.api import run as run
+
+try:
+    __version__ = version("raglift")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0.0.0"
+
+# Private documents stay private: these libraries report usage unless they are told not to before they are imported.
+os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+__all__ = ["__version__", "evaluate", "open_run", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """The Python API, imported when it is first used so that `import raglift` stays instant."""
+    if name in ("evaluate", "open_run", "run"):
+        from raglift import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'raglift' has no attribute {name!r}")

@@ -1,0 +1,212 @@
+"""The content-addressed store: every stage writes one folder, named by the hash of all that it depends on.
+
+An artifact is built in `ROOT/STAGE/KEY.partial/`, which survives an interruption so that the stage can go on from its
+own journals and checkpoints (kept under `work/`, removed at the end). It is finished by writing `manifest.json`
+with the sha256 of every file, syncing, and renaming the folder. A folder without a manifest does not exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raglift.errors import UserError
+
+MANIFEST = "manifest.json"
+WORK = "work"
+
+
+def stage_key(stage: str, version: int, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """Sixteen hex digits over everything that decides a stage's output.
+
+    Args:
+        stage: The stage's name.
+        version: Raised when the stage's code changes what it writes.
+        settings: The stage's own settings, JSON-serialisable.
+        inputs: Name -> key of an artifact, or revision hash of a model or a folder of documents.
+    """
+    text = json.dumps([stage, version, settings, inputs], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace `path` by `data` so that a reader sees the old bytes or the new ones, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_atomic` of `value` as readable JSON."""
+    write_atomic(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8"))
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A finished stage folder.
+
+    `seconds` is what building it took, over all its attempts; `cached` whether this call found it done.
+    """
+
+    stage: str
+    key: str
+    path: Path
+    seconds: float
+    cached: bool
+
+
+class Damaged(UserError):
+    """A file of a finished artifact is missing or differs from its manifest."""
+
+
+class Store:
+    """Finished artifacts under one root folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, stage: str, key: str) -> Path:
+        """Where the artifact lies once it is finished."""
+        return self.root / stage / key
+
+    def open(self, stage: str, key: str) -> Artifact | None:
+        """The finished artifact, every file checked against its manifest; None if there is none.
+
+        Raises:
+            Damaged: A file is missing, added or changed; the error names it.
+        """
+        folder = self.folder(stage, key)
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise Damaged(f"{folder / MANIFEST} is damaged.", str(error), _REBUILD) from error
+        files = manifest.get("files", {})
+        if manifest.get("stage") != stage or manifest.get("key") != key or manifest.get("sha256") != _listing_hash(files):
+            raise Damaged(f"{folder / MANIFEST} is damaged.", "Its own checksum does not match.", _REBUILD)
+        found = {_relative(path, folder) for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
+        for name in sorted(found ^ set(files)):
+            raise Damaged(f"{folder / name} is {'missing' if name in files else 'not in the manifest'}.", "", _REBUILD)
+        for name, digest in files.items():
+            if file_sha256(folder / name) != digest:
+                raise Damaged(f"{folder / name} is damaged.", "Its sha256 differs from the manifest.", _REBUILD)
+        return Artifact(stage, key, folder, float(manifest["seconds"]), cached=True)
+
+    def build(
+        self, stage: str, key: str, write: Callable[[Path], None], warn: Callable[[str], None] = lambda _: None
+    ) -> Artifact:
+        """The artifact, from the store if it is there and sound, else written by `write`.
+
+        Args:
+            write: Fills the folder that it is given. What it leaves under `work/` is for going on after an
+                interruption and is not part of the artifact.
+            warn: Told when a damaged artifact is being rebuilt.
+        """
+        try:
+            existing = self.open(stage, key)
+        except Damaged as error:
+            warn(f"{error.what} Building it again.")
+            shutil.rmtree(self.folder(stage, key))
+            existing = None
+        if existing is not None:
+            return existing
+        folder = self.folder(stage, key)
+        partial = folder.with_name(folder.name + ".partial")
+        (partial / WORK).mkdir(parents=True, exist_ok=True)
+        spent = _Stopwatch(partial / WORK / "seconds")
+        try:
+            write(partial)
+        except OSError as error:
+            raise _disk_error(error, partial) from error
+        finally:
+            spent.stop()
+        return _finish(stage, key, partial, folder, spent.total)
+
+
+class _Stopwatch:
+    """Seconds over all attempts, kept beside the work so that a resumed stage reports its whole cost."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._began = time.perf_counter()
+        try:
+            self._before = float(path.read_text())
+        except (OSError, ValueError):
+            self._before = 0.0
+        self.total = self._before
+
+    def stop(self) -> None:
+        self.total = self._before + time.perf_counter() - self._began
+        try:
+            self._path.write_text(f"{self.total:.3f}")
+        except OSError:
+            return  # a full disk must not hide the error that is being raised
+
+
+_REBUILD = "Run the same `raglift run` command again: it builds what is damaged anew."
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _listing_hash(files: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+
+
+def _finish(stage: str, key: str, partial: Path, folder: Path, seconds: float) -> Artifact:
+    try:
+        shutil.rmtree(partial / WORK, ignore_errors=True)
+        paths = sorted(path for path in partial.rglob("*") if path.is_file() and path.name != MANIFEST)
+        for path in paths:
+            _sync(path)
+        files = {_relative(path, partial): file_sha256(path) for path in paths}
+        listing = {"stage": stage, "key": key, "seconds": round(seconds, 3), "files": files, "sha256": _listing_hash(files)}
+        write_json(partial / MANIFEST, listing)
+        os.replace(partial, folder)
+        _sync(folder.parent)
+    except OSError as error:
+        raise _disk_error(error, partial) from error
+    return Artifact(stage, key, folder, seconds, cached=False)
+
+
+def _disk_error(error: OSError, folder: Path) -> UserError | OSError:
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(folder).free / 1e6
+        return UserError(
+            f"The disk that holds {folder} is full.",
+            f"{free:.0f} MB are free.",
+            "Free some space and run the same command again: it goes on from the last finished unit of work.",
+        )
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return UserError(f"Cannot write to {folder}.", str(error), "Choose another `workspace`, or mend its permissions.")
+    return error

@@ -1,0 +1,134 @@
+"""Reading, checking and writing a run's configuration; the schema itself is in `config_schema`.
+
+Several files may be given: mappings merge, lists and values of later files win, and `section.key=value` from the
+command line wins over all. Paths are relative to the current directory, wherever the file itself lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from raglift.config_check import check_specs, place, validate
+from raglift.config_fields import Section, StrategySpec
+from raglift.config_schema import (
+    Config,
+    CorpusConfig,
+    DataConfig,
+    EmbeddingConfig,
+    EvaluationConfig,
+    IndexConfig,
+    LLMConfig,
+    RetrievalConfig,
+    RuntimeConfig,
+    SynthesisConfig,
+    TuningConfig,
+    describe_schema,
+)
+from raglift.config_yaml import (
+    Node,
+    Problem,
+    Where,
+    dump_yaml,
+    from_python,
+    merge,
+    parse_override,
+    raise_problems,
+    read_yaml,
+)
+
+__all__ = [
+    "Config",
+    "CorpusConfig",
+    "DataConfig",
+    "EmbeddingConfig",
+    "EvaluationConfig",
+    "IndexConfig",
+    "LLMConfig",
+    "RetrievalConfig",
+    "RuntimeConfig",
+    "StrategySpec",
+    "SynthesisConfig",
+    "TuningConfig",
+    "check_strategies",
+    "config_from_dict",
+    "describe_schema",
+    "dump_config",
+    "load_config",
+]
+
+
+def load_config(paths: Sequence[Path | str], overrides: Sequence[str] = ()) -> Config:
+    """The configuration in the files, later ones over earlier, then the overrides `section.key=value`.
+
+    An override's value is YAML; a section that a file leaves empty changes nothing.
+
+    Raises:
+        UserError: Lists every problem of every kind as `file:line: message`.
+    """
+    problems: list[Problem] = []
+    trees = [read_yaml(Path(path), problems) for path in paths]
+    trees += [parse_override(text, problems) for text in overrides]
+    root = Node({}, Where(str(paths[-1]) if paths else "command line"))
+    for tree in trees:
+        if tree is not None:
+            root = merge(root, _without_empty_sections(tree))
+    if None in trees and "data" not in root.value:
+        root.value["data"] = _any_data()  # whether it is missing cannot be told
+    return _checked(root, problems)
+
+
+def config_from_dict(values: Mapping[str, Any]) -> Config:
+    """The configuration in nested Python mappings, with the checks of `load_config`; paths may be `Path` objects.
+
+    Raises:
+        UserError: Lists every problem as `config: message`.
+    """
+    problems: list[Problem] = []
+    root = from_python(dict(values), Where("config"), problems)
+    return _checked(_without_empty_sections(root), problems)
+
+
+def dump_config(config: Config) -> str:
+    """YAML that `load_config` reads back as an equal configuration, defaults included."""
+    return dump_yaml(config.model_dump(mode="json"))
+
+
+def check_strategies(config: Config) -> list[tuple[tuple[str | int, ...], str]]:
+    """What is wrong with the strategies: (path to the key, message), in the order of the configuration.
+
+    Unknown names, hyper-parameters that the strategy refuses, strategies that cannot tune the model that they are
+    listed for, and two strategies on one axis. Imports the strategies that are listed.
+    """
+    problems = []
+    for target in ("embedding", "llm"):
+        for path, message in check_specs(target, getattr(config, target).strategies):
+            problems.append(((target, "strategies", *path), f"{target}.strategies: {message}"))
+    return problems
+
+
+def _checked(root: Node, problems: list[Problem]) -> Config:
+    root.value.setdefault("data", Node({}, root.where))
+    config = validate(root, Config, problems, stand_ins={"data": _any_data()})
+    if config is not None:
+        problems.extend(Problem(place(root, path), message) for path, message in check_strategies(config))
+    raise_problems(problems, "`raglift config schema` lists every key, what it means and its default.")
+    assert config is not None  # what stood in the way of it was a problem
+    return config
+
+
+def _any_data() -> Node:
+    return from_python({"documents": "python-reference"}, Where("config"), [])
+
+
+def _without_empty_sections(root: Node) -> Node:
+    sections = {name for name, field in Config.model_fields.items() if _is_section(field.annotation)}
+    for name, node in root.value.items():
+        if name in sections and node.value is None:
+            root.value[name] = Node({}, node.where)
+    return root
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)

@@ -1,0 +1,130 @@
+"""The kinds of value that a configuration's fields take, each with its check and its message in plain words."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from raglift import plugins
+
+WRONG = "raglift"
+"""The pydantic error type of the mistakes that `wrong` describes."""
+
+
+def wrong(message: str, *fields: str) -> PydanticCustomError:
+    """A mistake in plain words, to be raised by a validator.
+
+    Args:
+        message: The whole sentence.
+        fields: The keys of the validated section that are wrong together; none: the validated value itself.
+    """
+    return PydanticCustomError(WRONG, "{message}", {"message": message, "fields": list(fields)})
+
+
+def shown(value: object) -> str:
+    """The value as a message quotes it: its repr, cut short."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, no unknown key, no conversion between types."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class StrategySpec(Section):
+    """A strategy's name and the hyper-parameters that differ from its defaults."""
+
+    name: str
+    """The file's name under `strategies/`."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Hyper-parameter -> value."""
+
+
+def _plugin(kind: str) -> AfterValidator:
+    def check(name: str) -> str:
+        known = plugins.names(kind)
+        if name not in known:
+            raise wrong(
+                f"{name!r} is not {'an' if kind[0] in 'aeiou' else 'a'} {kind} ({plugins.nearest(name, known)})"
+            )
+        return name
+
+    return AfterValidator(check)
+
+
+def _auto_or(number: type[int] | type[float]) -> BeforeValidator:
+    def check(value: object) -> object:
+        is_number = isinstance(value, number | int) and not isinstance(value, bool)
+        if value != "auto" and not (is_number and 0 < value < math.inf):  # type: ignore[operator]
+            raise wrong(f"must be 'auto' or a {'whole ' if number is int else ''}number above 0, not {shown(value)}")
+        return value
+
+    return BeforeValidator(check)
+
+
+_COMMON_METRICS = ["nDCG@10", "RR@10", "R@5", "R@10", "P@5", "Success@5", "AP", "Rprec"]
+
+
+def _retrieval_metric(name: str) -> str:
+    import ir_measures  # not needed by the commands that read no configuration
+
+    try:
+        return str(ir_measures.parse_measure(name)) and name
+    except (NameError, ValueError, SyntaxError) as error:
+        near = plugins.nearest(name, _COMMON_METRICS)
+        raise wrong(f"{name!r} is not a metric of ir_measures ({near})") from error
+
+
+def _read_strategy(entry: object) -> object:
+    if isinstance(entry, StrategySpec):
+        return entry
+    if isinstance(entry, str):
+        return StrategySpec(name=entry)
+    if isinstance(entry, dict) and len(entry) == 1:
+        name, settings = next(iter(entry.items()))
+        if settings is None or isinstance(settings, dict):
+            return StrategySpec(name=name, settings=settings or {})
+    raise wrong("must be a strategy's name, or one name with its settings, such as `- lora: {rank: 16}`")
+
+
+def _write_strategy(spec: StrategySpec) -> object:
+    return {spec.name: spec.settings} if spec.settings else spec.name
+
+
+Strategy = Annotated[
+    StrategySpec,
+    BeforeValidator(_read_strategy),
+    PlainSerializer(_write_strategy),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}),
+]
+"""A name, or a mapping of one name to its hyper-parameters."""
+RunName = Annotated[
+    str,
+    BeforeValidator(lambda name: str(name) if type(name) is int else name),
+    Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=100),
+]
+Name = Annotated[str, Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
+Part = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Tokens = Annotated[int, Field(ge=16)]
+NotNegativeInt = Annotated[int, Field(ge=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+AutoFloat = Annotated[float | Literal["auto"], _auto_or(float)]
+AutoInt = Annotated[int | Literal["auto"], _auto_or(int)]
+RetrievalMetric = Annotated[str, AfterValidator(_retrieval_metric)]
+Objective = Annotated[str, _plugin("objective")]
+Prompt = Annotated[str, _plugin("prompt")]
+QuestionKind = Annotated[str, _plugin("question kind")]
+QuestionFilter = Annotated[str, _plugin("question filter")]
+ResponseMetric = Annotated[str, _plugin("response metric")]

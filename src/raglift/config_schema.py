@@ -1,0 +1,286 @@
+"""The run's schema: what a configuration file may say, section by section."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from raglift.config_fields import (
+    AutoFloat,
+    AutoInt,
+    Count,
+    Name,
+    NotNegative,
+    NotNegativeInt,
+    Objective,
+    Part,
+    Positive,
+    PositiveShare,
+    Prompt,
+    QuestionFilter,
+    QuestionKind,
+    ResponseMetric,
+    RetrievalMetric,
+    RunName,
+    Section,
+    Seed,
+    Share,
+    Strategy,
+    Tokens,
+    wrong,
+)
+
+
+class DataConfig(Section):
+    """What the pipeline is built for: exactly one of `documents` and `beir`."""
+
+    documents: Name | None = None
+    """"python-reference" (shipped with raglift), or a folder of .txt and .md files."""
+    beir: Name | None = None
+    """A folder in BEIR layout: corpus.jsonl, queries.jsonl, qrels/."""
+    questions: Name | None = None
+    """JSON Lines of human questions: id, question, answer, topics, quotes."""
+    dev_share: Part | None = None
+    """Share of the human questions, whole document groups at a time, that is used for choosing and never for the
+    verdict. Left out: 1/3 with `documents`, 0 with `beir`."""
+
+    @property
+    def dev_share_or_default(self) -> float:
+        """`dev_share`, or what it means when it is left out."""
+        if self.dev_share is not None:
+            return self.dev_share
+        return 0.0 if self.beir is not None else 1 / 3
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataConfig:
+        if self.documents is not None and self.beir is not None:
+            raise wrong("data.documents and data.beir exclude each other: set one of them to null", "documents", "beir")
+        if self.documents is None and self.beir is None:
+            raise wrong(
+                "data.documents is missing: name a folder, or 'python-reference' (or set data.beir)",
+                "documents",
+                "beir",
+            )
+        return self
+
+
+class CorpusConfig(Section):
+    """How documents become passages, and which documents may be trained on."""
+
+    chunk_tokens: Tokens = 160
+    """Longest passage, in tokens of the embedding model."""
+    chunk_overlap: NotNegativeInt = 0
+    """Tokens that neighbouring passages share; less than `chunk_tokens`."""
+    near_duplicate: PositiveShare = 0.8
+    """Two documents share a group when this share of the smaller one's word 5-grams also stands in the larger."""
+    train: Share = 0.7
+    """Share of the document groups whose questions train the models."""
+    dev: Share = 0.1
+    """Share whose questions choose the checkpoint and the mix with the base."""
+    test: Share = 0.2
+    """Share whose questions are only ever scored. The three sum to 1."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CorpusConfig:
+        if self.chunk_overlap >= self.chunk_tokens:
+            raise wrong(
+                f"corpus.chunk_overlap ({self.chunk_overlap}) must be less than chunk_tokens ({self.chunk_tokens})",
+                "chunk_tokens",
+                "chunk_overlap",
+            )
+        total = self.train + self.dev + self.test
+        if abs(total - 1) > 1e-6:
+            raise wrong(f"corpus.train, dev and test must sum to 1, not {total:.6g}", "train", "dev", "test")
+        return self
+
+
+class SynthesisConfig(Section):
+    """How questions and answers are written from the passages."""
+
+    model: Name = "SmolLM2-135M-Instruct"
+    """The language model that writes them."""
+    kinds: dict[QuestionKind, Positive] = Field(
+        default={"factoid": 2.0, "explanation": 2.0, "keyword": 1.0}, min_length=1
+    )
+    """Question kind -> its weight in the mixture."""
+    questions_per_chunk: Positive = 1.0
+    """Questions attempted for one passage, on average."""
+    max_questions: Count | None = None
+    """Most questions attempted in all; null: no limit."""
+    filters: list[QuestionFilter] | None = None
+    """Filters that a question must pass; null: all of them."""
+    batch_size: Count = 32
+    """Questions written at once."""
+    temperature: NotNegative = 0.0
+    """0 writes the likeliest text, the same on every run."""
+
+
+class TuningConfig(Section):
+    """What the two trainings have in common."""
+
+    model: Name
+    """The base: a known name or a folder."""
+    strategies: list[Strategy]
+    """At most one an axis; each a name, or `name: {hyper-parameter: value}`. An empty list leaves the base untuned."""
+    objective: Objective
+    """The loss."""
+    epochs: AutoFloat = "auto"
+    """Passes over the training set, or "auto"."""
+    learning_rate: AutoFloat = "auto"
+    """AdamW's peak learning rate, or "auto"."""
+    batch_size: Count
+    """Training examples a step."""
+    weight_decay: NotNegative
+    """AdamW's weight decay."""
+    warmup: Part = 0.1
+    """Share of the steps over which the learning rate rises from 0."""
+    evaluations: Count
+    """Times that the development split is scored during training."""
+
+
+_ABOUT = {name: field.description for name, field in TuningConfig.model_fields.items()}
+
+
+class EmbeddingConfig(TuningConfig):
+    """Training of the embedding model."""
+
+    model: Name = Field(default="all-MiniLM-L6-v2", description=_ABOUT["model"])
+    strategies: list[Strategy] = Field(
+        default=["full", "weight_interpolation"], validate_default=True, description=_ABOUT["strategies"]
+    )
+    objective: Objective = Field(default="multiple_negatives", description=_ABOUT["objective"])
+    batch_size: Count = 32
+    """Questions a step; with in-batch negatives it decides how many negatives each has."""
+    weight_decay: NotNegative = Field(default=0.01, description=_ABOUT["weight_decay"])
+    evaluations: Count = Field(default=4, description=_ABOUT["evaluations"])
+
+
+class LLMConfig(TuningConfig):
+    """Training of the language model, and how it answers."""
+
+    model: Name = Field(default="SmolLM2-135M-Instruct", description=_ABOUT["model"])
+    strategies: list[Strategy] = Field(default=["lora"], validate_default=True, description=_ABOUT["strategies"])
+    objective: Objective = Field(default="answer_only", description=_ABOUT["objective"])
+    batch_size: Count = Field(default=8, description=_ABOUT["batch_size"])
+    weight_decay: NotNegative = Field(default=0.0, description=_ABOUT["weight_decay"])
+    evaluations: Count = Field(default=2, description=_ABOUT["evaluations"])
+    prompt: Prompt = "grounded"
+    """How question and passages are put to the model, in training and in serving."""
+    max_examples: Count | None = None
+    """Most training examples; null: all."""
+    absent: Part = 0.2
+    """Share of the training examples whose evidence is withheld, so that the model learns to abstain."""
+    max_new_tokens: Count = 40
+    """Longest answer, in tokens."""
+
+
+class IndexConfig(Section):
+    """The vector index."""
+
+    kind: Literal["flat"] = "flat"
+    """Exact search over all vectors."""
+
+
+class RetrievalConfig(Section):
+    """How passages are found."""
+
+    top_k: Count = 3
+    """Passages that the language model reads."""
+    depth: Count = 100
+    """Length of the ranking that is scored; at least `top_k`."""
+    rrf_k: Count = 60
+    """The constant of reciprocal rank fusion (Cormack et al. 2009)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RetrievalConfig:
+        if self.depth < self.top_k:
+            raise wrong(
+                f"retrieval.depth ({self.depth}) must be at least retrieval.top_k ({self.top_k})", "top_k", "depth"
+            )
+        return self
+
+
+class EvaluationConfig(Section):
+    """What is measured."""
+
+    retrieval: list[RetrievalMetric] = Field(
+        default=["nDCG@10", "RR@10", "R@5", "R@10", "Success@5", "AP"], min_length=1
+    )
+    """Retrieval metrics, in the notation of ir_measures."""
+    response: list[ResponseMetric] = Field(
+        default=["exact_match", "token_f1", "rouge_l", "semantic_similarity", "abstention"]
+    )
+    """Response metrics."""
+    similarity_model: Name = "all-MiniLM-L6-v2"
+    """The untuned embedding model behind semantic_similarity."""
+    max_answers: Count | None = 200
+    """Questions of a set that the arms answer (all are ranked); null: all."""
+    resamples: Count = 2000
+    """Bootstrap and permutation resamples behind every interval and p-value."""
+
+
+class RuntimeConfig(Section):
+    """Where and how fast. Nothing here reaches an artifact's key: changing it rebuilds nothing."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where the models run."""
+    threads: AutoInt = "auto"
+    """CPU threads."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of the matrix products; "auto" probes which is faster."""
+    checkpoint_seconds: Positive = 30.0
+    """Time between checkpoints of a training, in seconds."""
+    batch_tokens: Tokens = 8192
+    """Tokens encoded at once outside of training."""
+
+
+class Config(Section):
+    """A run of raglift, from documents to a scored pipeline."""
+
+    run: RunName = "run"
+    """The run's name: letters, digits, dot, dash and underscore."""
+    workspace: Name = "indexes"
+    """Folder that holds the artifacts and the runs."""
+    seed: Seed = 0
+    """Seed of everything random."""
+    data: DataConfig
+    corpus: CorpusConfig = CorpusConfig()
+    synthesis: SynthesisConfig = SynthesisConfig()
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    llm: LLMConfig = LLMConfig()
+    index: IndexConfig = IndexConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+
+
+def describe_schema() -> list[tuple[str, str, str, str]]:
+    """Every key as (dotted key, what it takes, default as JSON, meaning), in the order of the schema."""
+    schema = Config.model_json_schema()
+    rows = []
+    for name, field in schema["properties"].items():
+        section = schema["$defs"].get(field.get("$ref", "").rpartition("/")[2])
+        for key, value in section["properties"].items() if section else [(None, field)]:
+            default = json.dumps(value["default"]) if "default" in value else ""
+            dotted = f"{name}.{key}" if key else name
+            rows.append((dotted, _takes(value), default, " ".join(value["description"].split())))
+    return rows
+
+
+def _takes(schema: dict[str, Any]) -> str:
+    """A JSON Schema in a few words."""
+    if "anyOf" in schema:
+        return " or ".join(_takes(option) for option in schema["anyOf"])
+    if "const" in schema:
+        return str(schema["const"])
+    if "enum" in schema:
+        return " or ".join(schema["enum"])
+    inner = schema.get("items") or schema.get("additionalProperties")
+    if isinstance(inner, dict):
+        return f"{'list' if schema['type'] == 'array' else 'mapping'} of {_takes(inner)}"
+    words = {"integer": "whole number", "string": "text", "object": "mapping", "null": "null"}
+    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {schema[name]}" for name, sign in signs.items() if name in schema]
+    return " ".join([words.get(schema["type"], schema["type"]), *limits])

@@ -1,0 +1,1 @@
+"""Documents in: reading, chunking, near-duplicate groups, splits, and the questions that people wrote."""

@@ -1,0 +1,175 @@
+"""From a folder, a BEIR set or the built-in reference to `Document` records and raw human questions."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raglift.corpus import python_reference
+from raglift.errors import UserError
+from raglift.records import Document, content_id
+
+SUFFIXES = (".txt", ".md", ".markdown")
+
+
+@dataclass(frozen=True, slots=True)
+class HumanQuestion:
+    """A question that a person wrote, before its evidence is located.
+
+    `sources` maps a document's source to a relevance grade; `quotes` are exact pieces of text that show the answer
+    and make the judgement one about passages instead of documents.
+    """
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+    sources: dict[str, int]
+    quotes: tuple[str, ...] = ()
+    answerable: bool = True
+
+
+def document(source: str, text: str, metadata: dict[str, str] | None = None) -> Document:
+    """A document whose id is the hash of its source and text."""
+    return Document(content_id(source, text), source, text, metadata or {})
+
+
+def read_documents(name: str) -> list[Document]:
+    """The documents of `data.documents`: the built-in reference, or every text and Markdown file under a folder.
+
+    Raises:
+        UserError: The folder is missing or holds no such file, or a file cannot be read or decoded.
+    """
+    if name == python_reference.NAME:
+        return [document(topic, text) for topic, text in python_reference.texts().items()]
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise UserError(
+            f"There is no folder {name!r} to read documents from.",
+            "`data.documents` names a folder, relative to where raglift is started.",
+            f"Give a folder with {', '.join(SUFFIXES)} files, or '{python_reference.NAME}'.",
+        )
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = [(path, _read_text(path)) for path in files]
+    documents = [document(path.relative_to(folder).as_posix(), text) for path, text in found if text.strip()]
+    if not documents:
+        raise UserError(
+            f"The folder {name!r} holds no text to read.",
+            f"{len(files)} files end in {', '.join(SUFFIXES)}; all of them are empty." if files else
+            f"No file in it ends in {', '.join(SUFFIXES)}.",
+            "Put the documents there as text or Markdown.",
+        )
+    return documents
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} cannot be decoded as UTF-8.",
+            f"Byte {error.start} is {error.object[error.start]:#04x}.",
+            f"Convert it, for example: iconv -f latin1 -t utf-8 '{path}' -o '{path}.utf8'; or take it out of the folder.",
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read.", str(error), "Mend its permissions or take it out.") from error
+
+
+def read_beir(name: str) -> tuple[list[Document], list[HumanQuestion]]:
+    """A BEIR-layout folder: `corpus.jsonl`, `queries.jsonl` (with `answers` where there are any), `qrels/*.tsv`.
+
+    `qrels/test.tsv` is taken where there are several. A query without a judgement is left out, as BEIR does.
+
+    Raises:
+        UserError: A file is missing or a line is not in the layout.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {name!r}.", "`data.beir` names a folder in BEIR layout.")
+    documents = []
+    for row in _json_lines(folder / "corpus.jsonl", ("_id", "text")):
+        title, text = str(row.get("title") or ""), str(row["text"])
+        body = f"{title}\n{text}" if title else text
+        if body.strip():
+            documents.append(document(str(row["_id"]), body, {"title": title} if title else {}))
+    grades = _qrels(folder)
+    questions = [
+        HumanQuestion(
+            str(row["_id"]), str(row["text"]), tuple(str(a) for a in row.get("answers") or ()), grades[str(row["_id"])]
+        )
+        for row in _json_lines(folder / "queries.jsonl", ("_id", "text"))
+        if grades.get(str(row["_id"]))
+    ]
+    if not documents:
+        raise UserError(f"{folder / 'corpus.jsonl'} holds no text.")
+    return documents, questions
+
+
+def _json_lines(path: Path, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+    try:
+        lines = _read_text(path).split("\n")
+    except UserError as error:
+        if not path.exists():
+            raise UserError(f"{path} is missing.", "", "A BEIR set has corpus.jsonl, queries.jsonl, qrels/.") from error
+        raise
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{path}:{number} is not JSON.", str(error)) from error
+        if not isinstance(row, dict) or any(key not in row for key in keys):
+            raise UserError(f"{path}:{number} lacks one of the keys {', '.join(keys)}.")
+        yield row
+
+
+def _qrels(folder: Path) -> dict[str, dict[str, int]]:
+    files = sorted((folder / "qrels").glob("*.tsv"))
+    if not files:
+        raise UserError(f"{folder / 'qrels'} holds no .tsv file.", "", "Put the judgements in qrels/test.tsv.")
+    path = folder / "qrels" / "test.tsv" if (folder / "qrels" / "test.tsv") in files else files[0]
+    grades: dict[str, dict[str, int]] = {}
+    for number, row in enumerate(csv.reader(_read_text(path).split("\n"), delimiter="\t", quoting=csv.QUOTE_NONE), 1):
+        if not row or (number == 1 and "score" in row):
+            continue
+        try:
+            query, passage, grade = row[0], row[1], int(row[2])
+        except (IndexError, ValueError) as error:
+            raise UserError(f"{path}:{number} is not 'query-id<TAB>corpus-id<TAB>score'.", "\t".join(row)) from error
+        if grade > 0:
+            grades.setdefault(query, {})[passage] = grade
+    return grades
+
+
+def read_questions(name: str | None, documents: str | None) -> list[HumanQuestion]:
+    """Human questions from a JSON Lines file, or those that come with the built-in reference; none otherwise.
+
+    A line has `id` and `question`; `answer` (a text, a list of texts, or null where the documents do not say);
+    `topics` (the documents' sources, a file's path within the folder) and `quotes` (exact text that shows the answer).
+
+    Raises:
+        UserError: The file is missing or a line of it is not such a question.
+    """
+    if name is None:
+        if documents != python_reference.NAME:
+            return []
+        return [_question(json.loads(line)) for line in python_reference.questions()]
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise UserError(f"There is no file {name!r} with human questions.", "`data.questions` names it.")
+    return [_question(row) for row in _json_lines(path, ("id", "question"))]
+
+
+def _question(row: dict[str, Any]) -> HumanQuestion:
+    answer = row.get("answer")
+    answers = (answer,) if isinstance(answer, str) else tuple(answer or ())
+    sources = {str(topic): 1 for topic in row.get("topics") or ()}
+    quotes = tuple(str(quote) for quote in row.get("quotes") or ())
+    return HumanQuestion(
+        str(row["id"]), str(row["question"]), tuple(map(str, answers)), sources, quotes,
+        answerable=bool(answers or sources or quotes),
+    )

@@ -1,0 +1,100 @@
+"""The corpus stage: documents, chunks, near-duplicates, splits and human questions, on disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from raglift.artifacts import write_json
+from raglift.config import Config
+from raglift.corpus.chunking import chunk_documents
+from raglift.corpus.human import human_pairs
+from raglift.corpus.near_duplicates import components, containing_pairs
+from raglift.corpus.readers import HumanQuestion, read_beir, read_documents, read_questions
+from raglift.corpus.split import split_groups
+from raglift.records import Chunk, Document, QAPair, Split, read_jsonl, write_jsonl
+
+VERSION = 1
+CHUNK_OVERLAP = 0.5
+"""Two chunks of which one holds half of the other's word 5-grams are never negatives of each other."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A finished corpus artifact, read when it is asked for."""
+
+    path: Path
+
+    @cached_property
+    def documents(self) -> list[Document]:
+        """Every document, with its near-duplicate group and split."""
+        return read_jsonl(self.path / "documents.jsonl", Document)
+
+    @cached_property
+    def chunks(self) -> list[Chunk]:
+        """Every chunk, in document order: the rows of every index."""
+        return read_jsonl(self.path / "chunks.jsonl", Chunk)
+
+    @cached_property
+    def human(self) -> list[QAPair]:
+        """The questions that people wrote."""
+        return read_jsonl(self.path / "human.jsonl", QAPair)
+
+    @cached_property
+    def split_of(self) -> dict[str, Split]:
+        """Document id -> split."""
+        return {document.id: document.split for document in self.documents}
+
+    @cached_property
+    def text_of(self) -> dict[str, str]:
+        """Chunk id -> text."""
+        return {chunk.id: chunk.text for chunk in self.chunks}
+
+    @cached_property
+    def similar(self) -> dict[str, set[str]]:
+        """Chunk id -> the chunks that repeat much of it."""
+        ids = [chunk.id for chunk in self.chunks]
+        found: dict[str, set[str]] = {}
+        for left, right in containing_pairs([chunk.text for chunk in self.chunks], CHUNK_OVERLAP):
+            found.setdefault(ids[left], set()).add(ids[right])
+            found.setdefault(ids[right], set()).add(ids[left])
+        return found
+
+
+def read_sources(config: Config) -> tuple[list[Document], list[HumanQuestion]]:
+    """The documents and human questions that the config names; their hash is the stage's input."""
+    data = config.data
+    if data.beir is not None:
+        return read_beir(data.beir)
+    assert data.documents is not None  # the config has exactly one of the two
+    return read_documents(data.documents), read_questions(data.questions, data.documents)
+
+
+def build(config: Config, documents: list[Document], questions: list[HumanQuestion], out: Path) -> None:
+    """Write documents.jsonl, chunks.jsonl, human.jsonl and funnel.json into `out`."""
+    settings = config.corpus
+    texts = [document.text for document in documents]
+    groups = components(len(texts), containing_pairs(texts, settings.near_duplicate))
+    sizes: Counter[str] = Counter()
+    for document, group in zip(documents, groups, strict=True):
+        sizes[documents[group].id] += len(document.text)
+    shares: dict[Split, float] = {"train": settings.train, "dev": settings.dev, "test": settings.test}
+    assigned = split_groups(sizes, shares, config.seed)
+    documents = [
+        replace(document, group=documents[group].id, split=assigned[documents[group].id])
+        for document, group in zip(documents, groups, strict=True)
+    ]
+    chunks = chunk_documents(documents, settings.chunk_tokens, settings.chunk_overlap)
+    human, dropped = human_pairs(questions, documents, chunks, config.data.dev_share_or_default, config.seed)
+    write_jsonl(out / "documents.jsonl", documents)
+    write_jsonl(out / "chunks.jsonl", chunks)
+    write_jsonl(out / "human.jsonl", human)
+    counts: list[tuple[str, int]] = [
+        ("documents read", len(documents)), ("near-duplicate groups", len(sizes)), ("chunks", len(chunks)),
+        ("human questions read", len(questions)),
+    ]
+    counts += [(f"human question dropped: {reason}", count) for reason, count in sorted(dropped.items())]
+    counts += [(f"human questions, {split}", count) for split, count in sorted(Counter(q.split for q in human).items())]
+    write_json(out / "funnel.json", [{"stage": "corpus", "reason": reason, "count": count} for reason, count in counts])

@@ -1,0 +1,1 @@
+"""Scoring what the arms retrieved and answered, and comparing the arms."""

@@ -1,0 +1,1 @@
+"""Response metrics, one file each."""

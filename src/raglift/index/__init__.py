@@ -1,0 +1,1 @@
+"""The FAISS vector store behind LlamaIndex, BM25, and their fusion."""

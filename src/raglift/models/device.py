@@ -1,0 +1,98 @@
+"""Where and in what precision models run: measured once a machine, not believed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from raglift.artifacts import write_json
+
+_SHAPE = (512, 576, 1536)
+"""Rows, inner and outer width of the probe's matrix product: a small transformer's feed-forward layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Device, precision of frozen weights and autocast, threads."""
+
+    device: torch.device
+    dtype: torch.dtype
+    threads: int
+
+    @property
+    def mixed(self) -> bool:
+        """Whether training runs under autocast."""
+        return self.dtype != torch.float32
+
+
+@dataclass(frozen=True, slots=True)
+class DtypeProbe:
+    """What `probe_dtype` found: the fastest dtype by name, and measured GFLOP/s of each."""
+
+    dtype: str
+    gflops: dict[str, float]
+
+
+def probe_dtype(device: str = "cpu", repeats: int = 12) -> DtypeProbe:
+    """Time a feed-forward-sized matrix product in float32 and bfloat16 (about 0.2 s).
+
+    bfloat16 is several times faster on processors with AMX or AVX-512-bf16 and on GPUs, and far slower elsewhere, so
+    it must win by a third before it is chosen.
+    """
+    rows, inner, outer = _SHAPE
+    gflops = {}
+    for name in ("float32", "bfloat16"):
+        dtype = getattr(torch, name)
+        left = torch.ones(rows, inner, dtype=dtype, device=device)
+        right = torch.ones(inner, outer, dtype=dtype, device=device)
+        times = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            (left @ right).sum().item()
+            times.append(time.perf_counter() - start)
+        gflops[name] = round(2 * rows * inner * outer / sorted(times)[repeats // 4] / 1e9, 1)
+    faster = gflops["bfloat16"] > 1.33 * gflops["float32"]
+    return DtypeProbe("bfloat16" if faster else "float32", gflops)
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the first GPU there is, else the processor."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def resolve(settings: Any, workspace: Path) -> Runtime:
+    """The run's device, dtype and threads.
+
+    The probe's answer is kept in the workspace, so that a resumed run uses the precision that it began with.
+
+    Args:
+        settings: The config's `runtime` section.
+        workspace: The folder of the artifacts.
+    """
+    device = pick_device(settings.device)
+    threads = os.cpu_count() or 1 if settings.threads == "auto" else settings.threads
+    threads = min(threads, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else threads
+    torch.set_num_threads(threads)
+    if settings.dtype != "auto":
+        return Runtime(device, getattr(torch, settings.dtype), threads)
+    machine = f"{platform.processor() or platform.machine()}/{device.type}/torch {torch.__version__}/{threads}"
+    file = workspace / "probe.json"
+    try:
+        known: dict[str, str] = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    if machine not in known:
+        known[machine] = probe_dtype(device.type).dtype
+        write_json(file, known)
+    return Runtime(device, getattr(torch, known[machine]), threads)

@@ -1,0 +1,52 @@
+"""Answers that are copied from the evidence: generation that can only continue a run of its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+
+class SpanConstraint:
+    """Allows only runs of the text's own tokens, ended by a line end.
+
+    A small model that may write freely invents; held to the text it only has to say where the answer begins and
+    ends, which it does far better. For `generate(prefix_allowed_tokens_fn=...)`.
+
+    Args:
+        tokenizer: The writer's tokenizer.
+        texts: The evidence of each row of the batch.
+        start: Position in the sequence at which the answers begin.
+        line_end: Token id of the line end that closes an answer.
+        longest: Longest answer in tokens.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], start: int, line_end: int, longest: int
+    ) -> None:
+        self._rows = [tokenizer(" " + text, add_special_tokens=False)["input_ids"] for text in texts]
+        self._opens_word = [
+            [tokenizer.decode([token])[:1].isspace() for token in row] for row in self._rows
+        ]
+        self._start = start
+        self._line_end = line_end
+        self._longest = longest
+
+    def allowed(self, row: int, written: list[int]) -> list[int]:
+        """The tokens that may follow `written` in a row's answer."""
+        tokens, opens = self._rows[row], self._opens_word[row]
+        if not written:
+            return sorted({token for token, word in zip(tokens, opens, strict=True) if word})
+        if written[-1] == self._line_end or len(written) >= self._longest:
+            return [self._line_end]
+        size = len(written)
+        ends = [at + size for at in range(len(tokens) - size + 1) if tokens[at : at + size] == written]
+        following = {tokens[end] for end in ends if end < len(tokens)}
+        if any(end == len(tokens) or opens[end] for end in ends):
+            following.add(self._line_end)
+        return sorted(following) or [self._line_end]
+
+    def __call__(self, row: int, input_ids: object) -> list[int]:
+        """The interface of `prefix_allowed_tokens_fn`."""
+        ids: list[int] = input_ids[self._start :].tolist()  # type: ignore[index]
+        return self.allowed(row, ids)

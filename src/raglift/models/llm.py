@@ -1,0 +1,122 @@
+"""A local language model as a LlamaIndex LLM, with the batched generation that evaluation uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseGen,
+    LLMMetadata,
+    MessageRole,
+)
+from llama_index.core.llms.custom import CustomLLM
+from pydantic import PrivateAttr
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from raglift.models.device import Runtime
+from raglift.models.generation import Generator, Sampling
+
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+def load_causal_lm(base: Path, runtime: Runtime, adapter: Path | None = None) -> PreTrainedModel:
+    """A causal language model in the run's precision, from safetensors, without remote code.
+
+    Args:
+        base: The base model's folder.
+        adapter: A folder with a PEFT adapter, which is merged in float32 before the weights are cast, or with a whole
+            tuned model, which takes the base's place.
+    """
+    if adapter is not None and not (adapter / ADAPTER_CONFIG).exists():
+        base, adapter = adapter, None
+    dtype = torch.float32 if adapter is not None else runtime.dtype
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        base, dtype=dtype, trust_remote_code=False, use_safetensors=True, local_files_only=True
+    )
+    if adapter is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    return model.to(device=runtime.device, dtype=runtime.dtype).eval()
+
+
+def load_tokenizer(base: Path) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, with a pad token (its end token where it has none of its own)."""
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        base, trust_remote_code=False, local_files_only=True
+    )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+class LiftLLM(CustomLLM):
+    """A (tuned) local language model behind LlamaIndex's interface; greedy, so that answers can be repeated.
+
+    Example:
+        >>> llm = raglift.open_run("quickstart").llm("tuned_both")
+        >>> llm.complete("Which keyword ends a loop early?").text
+    """
+
+    name: str
+    max_new_tokens: int = 48
+    context_window: int = 2048
+    _generator: Generator = PrivateAttr()
+
+    def __init__(self, generator: Generator, **fields: Any) -> None:
+        super().__init__(**fields)
+        self._generator = generator
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name under which LlamaIndex serialises the component."""
+        return "LiftLLM"
+
+    @property
+    def generator(self) -> Generator:
+        """The batched generator underneath."""
+        return self._generator
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """What LlamaIndex wants to know: window, output length, that it speaks in chat turns."""
+        return LLMMetadata(
+            context_window=self.context_window,
+            num_output=self.max_new_tokens,
+            is_chat_model=True,
+            model_name=self.name,
+            system_role=MessageRole.SYSTEM,
+        )
+
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Continue `prompt`: as it stands if `formatted`, else as the user's turn of a chat."""
+        rendered = prompt if formatted else self._generator.chat([{"role": "user", "content": prompt}])
+        return CompletionResponse(text=self._answer(rendered))
+
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        """`complete` as a stream of one piece."""
+        response = self.complete(prompt, formatted, **kwargs)
+        response.delta = response.text
+        yield response
+
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer a chat, rendered by the model's own chat template."""
+        turns = [{"role": message.role.value, "content": message.content or ""} for message in messages]
+        text = self._answer(self._generator.chat(turns))
+        return ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content=text))
+
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """`chat` as a stream of one piece."""
+        response = self.chat(messages, **kwargs)
+        response.delta = response.message.content
+        yield response
+
+    def _answer(self, rendered: str) -> str:
+        return self._generator.generate([rendered], Sampling(self.max_new_tokens))[0].strip()

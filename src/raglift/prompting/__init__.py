@@ -1,0 +1,1 @@
+"""Prompt approaches: one file each, one renderer for training, serving and evaluation."""

@@ -1,0 +1,1 @@
+"""Strategies: one file each, hooks into the one training loop."""

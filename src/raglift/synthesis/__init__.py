@@ -1,0 +1,1 @@
+"""Questions and answers written from chunks, filtered, and made into training sets."""

@@ -1,0 +1,128 @@
+"""The synthesis stage: questions written from every split's chunks, filtered, with every drop counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from raglift import plugins
+from raglift.artifacts import WORK, write_json
+from raglift.config import SynthesisConfig
+from raglift.corpus.evidence import Locator
+from raglift.corpus.stage import Corpus
+from raglift.errors import UserError
+from raglift.index.ranking import Bm25, dense_rankings
+from raglift.index.store import FaissStore
+from raglift.journal import Journal
+from raglift.models.encoder import Encoder
+from raglift.models.generation import Generator
+from raglift.progress import Progress
+from raglift.records import Evidence, QAPair, content_id, write_jsonl
+from raglift.synthesis.candidate import Accepted, Candidate, QuestionFilter
+from raglift.synthesis.writer import Written, finished, plan, write
+
+VERSION = 1
+_DEPTH = 50
+
+
+def build(
+    settings: SynthesisConfig,
+    corpus: Corpus,
+    generator: Callable[[], Generator],
+    encoder: Encoder,
+    store: FaissStore,
+    seed: int,
+    display: Progress,
+    out: Path,
+) -> None:
+    """Write questions.jsonl (`QAPair`) and funnel.json into `out`.
+
+    Args:
+        generator: Gives the writer; called only if something is left to write.
+        encoder: The base embedding model, which with BM25 says whether a question finds its passage.
+        store: The base index.
+    """
+    assignments = plan(corpus.chunks, settings.kinds, settings.questions_per_chunk, settings.max_questions, seed)
+    if not assignments:
+        raise UserError(
+            "There is nothing to ask questions about.",
+            f"None of the {len(corpus.chunks)} chunks holds a readable sentence.",
+            "Give documents with prose, or raise synthesis.questions_per_chunk.",
+        )
+    journal = Journal(out / WORK / "written.jsonl")
+    done = finished(assignments, settings.batch_size, journal)
+    with display.stage("writing questions", len(assignments), "questions", done=done) as bar:
+        written = list(
+            write(assignments, generator, settings.batch_size, settings.temperature, seed, journal, bar.advance)
+        )
+    journal.close()
+    candidates = _candidates(written, corpus, encoder, store)
+    names = settings.filters if settings.filters is not None else plugins.names("question filter")
+    filters: list[QuestionFilter] = [plugins.load("question filter", name) for name in names]
+    pairs, dropped = _accept(candidates, filters, corpus)
+    write_jsonl(out / "questions.jsonl", pairs)
+    write_json(out / "funnel.json", _funnel(len(corpus.chunks), written, dropped, pairs))
+
+
+def _candidates(written: Sequence[Written], corpus: Corpus, encoder: Encoder, store: FaissStore) -> list[Candidate]:
+    """The written questions with the rank of their own passage, or of any passage that repeats its text."""
+    questions = [item.question for item in written]
+    dense = dense_rankings(store, encoder.encode(questions, "query"), _DEPTH)
+    chunks = corpus.chunks
+    sparse = Bm25([chunk.id for chunk in chunks], [chunk.text for chunk in chunks]).rankings(questions, _DEPTH)
+    split = {chunk.id: corpus.split_of[chunk.document_id] for chunk in chunks}
+    found = []
+    for item, *rankings in zip(written, dense, sparse, strict=True):
+        chunk_id = item.assignment.chunk_id
+        own = {chunk_id} | corpus.similar.get(chunk_id, set())
+        ranks = [rank for ranking in rankings for rank, (other, _) in enumerate(ranking, 1) if other in own]
+        found.append(
+            Candidate(
+                chunk_id, item.assignment.text, plugins.load("question kind", item.assignment.kind), split[chunk_id],
+                item.question, item.answer, min(ranks, default=_DEPTH + 1),
+            )
+        )
+    return found
+
+
+def _accept(
+    candidates: Sequence[Candidate], filters: Sequence[QuestionFilter], corpus: Corpus
+) -> tuple[list[QAPair], Counter[str]]:
+    locator = Locator(corpus.documents, corpus.chunks)
+    accepted = Accepted()
+    dropped: Counter[str] = Counter()
+    pairs = []
+    for candidate in candidates:
+        reason = next((why for f in filters if (why := f.reason(candidate, accepted))), None)
+        if reason is not None:
+            dropped[f"{candidate.kind.name} dropped: {reason}"] += 1
+            continue
+        accepted.remember(candidate.question)
+        pairs.append(_pair(candidate, locator.find(candidate.text)))
+    return pairs, dropped
+
+
+def _pair(candidate: Candidate, evidence: tuple[Evidence, ...]) -> QAPair:
+    """The record; its own chunk's evidence comes first."""
+    ordered = tuple(sorted(evidence, key=lambda item: item.chunk_id != candidate.chunk_id))
+    answers = (candidate.answer,) if candidate.answer else ()
+    identity = content_id(candidate.question, candidate.answer, candidate.chunk_id, candidate.kind.name)
+    return QAPair(
+        identity, candidate.question, answers, ordered, candidate.kind.name, candidate.split, "synthetic",
+        scores={"rank": float(candidate.rank)},
+    )
+
+
+def _funnel(
+    chunks: int, written: Sequence[Written], dropped: Counter[str], pairs: Sequence[QAPair]
+) -> list[dict[str, object]]:
+    counts: list[tuple[str, int]] = [
+        ("chunks that were asked about", len({item.assignment.chunk_id for item in written})),
+        ("chunks without a readable sentence", chunks - len({item.assignment.chunk_id for item in written})),
+        ("questions written", len(written)),
+    ]
+    counts += sorted(dropped.items())
+    counts += [(f"{kind} kept", count) for kind, count in sorted(Counter(pair.kind for pair in pairs).items())]
+    counts += [(f"questions kept, {split}", count) for split, count in sorted(Counter(p.split for p in pairs).items())]
+    return [{"stage": "synthesis", "reason": reason, "count": count} for reason, count in counts]

@@ -1,0 +1,1 @@
+"""Objectives: one file each, a loss for one kind of model."""

@@ -1,0 +1,80 @@
+"""What a strategy is: hooks into the only training loop.
+
+A strategy file holds one subclass of `Strategy` and names it `PLUGIN`. Its fields are its hyper-parameters, checked
+when the config is read; its class attributes say what it is for. It never owns a loop, so that every strategy gets
+resuming, selection on the development split and the progress display for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from raglift.records import Target
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    State = Mapping[str, Tensor]
+
+Axis = Literal["parameters", "schedule", "anchor", "tasks", "meta", "combine"]
+
+
+class Strategy(BaseModel):
+    """Hooks, in the order in which the loop calls them; each does nothing unless a strategy says otherwise.
+
+    Attributes:
+        axis: The question that the strategy answers; a run has at most one strategy an axis.
+        targets: The kinds of model that it can tune.
+        family: The family of tuning methods that it belongs to.
+        approach: The approach within the family.
+        when: When to use it.
+        paper: Where it comes from.
+        full_precision: Whether the base weights themselves are updated and so must be held in float32.
+        learning_rates: The learning rate that suits it, by target; empty where it does not decide what changes.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    axis: ClassVar[Axis]
+    targets: ClassVar[frozenset[Target]] = frozenset({"embedding", "llm"})
+    family: ClassVar[str]
+    approach: ClassVar[str]
+    when: ClassVar[str]
+    paper: ClassVar[str]
+    version: ClassVar[int] = 1
+    full_precision: ClassVar[bool] = False
+    learning_rates: ClassVar[Mapping[Target, float]] = {}
+
+    def prepare(self, model: nn.Module, target: Target) -> nn.Module:
+        """Freeze, inject modules, choose masks; returns the model that will be trained."""
+        return model
+
+    def before_step(self, model: nn.Module, step: int, total: int) -> None:
+        """Schedules; `step` counts from 0."""
+
+    def losses(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
+        """Extra loss terms by name, added to the objective's."""
+        return {}
+
+    def after_step(self, model: nn.Module) -> None:
+        """Projections, masks and pulls toward the base weights, after the optimizer has moved."""
+
+    def mix(self, base: State, tuned: State, share: float) -> dict[str, Tensor]:
+        """The trainable weights that give `(1 - share) * base + share * tuned` as a whole model."""
+        return {name: base[name].lerp(tuned[name], share) for name in base}
+
+    def candidates(self, mix: Callable[[float], dict[str, Tensor]]) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """Further states that the development split may choose, by name; `mix(share)` lies between base and tuned."""
+        return iter(())
+
+    def save(self, model: nn.Module, folder: Path) -> bool:
+        """Write what the strategy added into `folder`; False where the whole model is to be written instead."""
+        return False
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        """Merge into plain weights where that is possible."""
+        return model

@@ -1,0 +1,462 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field
+
+from raglift import plugins
+from raglift.config import (
+    Config,
+    StrategySpec,
+    check_strategies,
+    config_from_dict,
+    describe_schema,
+    dump_config,
+    load_config,
+)
+from raglift.errors import UserError
+
+NAMES = {
+    "strategy": ["full", "lora", "weight_interpolation", "generator_only", "broken", "l2_sp"],
+    "objective": ["answer_only", "multiple_negatives"],
+    "question kind": ["explanation", "factoid", "keyword"],
+    "question filter": ["length", "round_trip"],
+    "prompt": ["grounded"],
+    "response metric": ["abstention", "exact_match", "rouge_l", "semantic_similarity", "token_f1"],
+}
+
+
+class Strategy(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    axis: ClassVar[str] = "parameters"
+    targets: ClassVar[frozenset[str]] = frozenset({"embedding", "llm"})
+
+
+class Lora(Strategy):
+    rank: int = Field(16, ge=1)
+    alpha: float = 32.0
+
+
+class Interpolation(Strategy):
+    axis: ClassVar[str] = "anchor"
+
+
+class GeneratorOnly(Strategy):
+    axis: ClassVar[str] = "tasks"
+    targets: ClassVar[frozenset[str]] = frozenset({"llm"})
+
+
+CLASSES = {
+    "full": Strategy,
+    "lora": Lora,
+    "weight_interpolation": Interpolation,
+    "l2_sp": Interpolation,
+    "generator_only": GeneratorOnly,
+}
+
+
+def load_plugin(kind: str, name: str) -> Any:
+    if name == "broken":
+        raise ImportError("No module named 'exotic'")
+    return CLASSES[name]
+
+
+@pytest.fixture(autouse=True)
+def _plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "names", NAMES.__getitem__)
+    monkeypatch.setattr(plugins, "load", load_plugin)
+
+
+def mistakes(text: str | bytes, folder: Path, *overrides: str) -> str:
+    path = folder / "a.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError) as caught:
+        load_config([path], overrides)
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+def test_defaults_are_those_of_the_schema() -> None:
+    config = config_from_dict({"data": {"documents": "python-reference"}})
+    assert config == Config.model_validate({"data": {"documents": "python-reference"}})
+    assert config.run == "run"
+    assert config.embedding.strategies == [StrategySpec(name="full"), StrategySpec(name="weight_interpolation")]
+    assert config.llm.strategies == [StrategySpec(name="lora")]
+    assert config.synthesis.kinds == {"factoid": 2, "explanation": 2, "keyword": 1}
+    assert (config.embedding.batch_size, config.llm.batch_size) == (32, 8)
+    assert (config.embedding.objective, config.llm.objective) == ("multiple_negatives", "answer_only")
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    config = config_from_dict({"data": {"documents": "d"}})
+    with pytest.raises(ValueError, match="frozen"):
+        config.seed = 1  # type: ignore[misc]
+    with pytest.raises(ValueError, match="frozen"):
+        config.llm.epochs = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("data", "share"),
+    [
+        ({"documents": "d"}, 1 / 3),
+        ({"beir": "b"}, 0.0),
+        ({"documents": "d", "dev_share": 0}, 0.0),
+        ({"beir": "b", "dev_share": 0.25}, 0.25),
+    ],
+)
+def test_dev_share(data: dict[str, Any], share: float) -> None:
+    assert config_from_dict({"data": data}).data.dev_share_or_default == share
+
+
+def test_every_key_is_documented() -> None:
+    rows = describe_schema()
+    assert all(all((key, takes, meaning)) for key, takes, _, meaning in rows)
+    keys = {row[0] for row in rows}
+    assert {"run", "seed", "data.documents", "llm.strategies", "runtime.batch_tokens"} <= keys
+    assert len(rows) == 3 + sum(
+        len(getattr(config_from_dict({"data": {"beir": "b"}}), name).__class__.model_fields)
+        for name in Config.model_fields
+        if name not in ("run", "workspace", "seed")
+    )
+
+
+def test_no_key_invites_a_secret() -> None:
+    assert not [key for key, *_ in describe_schema() if any(word in key for word in ("secret", "api", "password"))]
+
+
+VALID = "data: {documents: d}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sede: 1\n" + VALID, ["a.yaml:1: unknown key 'sede' (did you mean 'seed'?)"]),
+        (VALID + "llm:\n  epocs: 2\n", ["a.yaml:3: unknown key 'llm.epocs' (did you mean 'epochs'?)"]),
+        (
+            VALID + "\nchunk_tokens: 200\n",
+            ["a.yaml:3: unknown key 'chunk_tokens' (did you mean 'corpus.chunk_tokens'?)"],
+        ),
+        (VALID + "data2: {x: 1}\n", ["a.yaml:2: unknown key 'data2' (did you mean 'data'?)"]),
+        (VALID + "index:\n  zzz: 1\n", ["a.yaml:3: unknown key 'index.zzz' (known: kind)"]),
+        (
+            VALID + "corpus:\n  chunk_tokens: 3\n",
+            ["a.yaml:3: corpus.chunk_tokens must be greater than or equal to 16, not 3"],
+        ),
+        (VALID + "corpus:\n  chunk_tokens: 16.5\n", ["a.yaml:3: corpus.chunk_tokens must be a whole number, not 16.5"]),
+        (VALID + "retrieval:\n  top_k: true\n", ["a.yaml:3: retrieval.top_k must be a whole number, not True"]),
+        (VALID + "workspace: 3\n", ["a.yaml:2: workspace must be text, not 3 (put it in quotes)"]),
+        (VALID + "run: a/b\n", ["a.yaml:2: run must have the form", "'a/b'"]),
+        (VALID + "run: ..\n", ["a.yaml:2: run must have the form", "'..'"]),
+        (VALID + "llm:\n  epochs: many\n", ["a.yaml:3: llm.epochs must be 'auto' or a number above 0, not 'many'"]),
+        (VALID + "llm:\n  epochs: 0\n", ["a.yaml:3: llm.epochs must be 'auto' or a number above 0, not 0"]),
+        (VALID + "llm:\n  epochs: .inf\n", ["a.yaml:3: llm.epochs must be 'auto' or a number above 0, not inf"]),
+        (VALID + "llm:\n  epochs: .nan\n", ["a.yaml:3: llm.epochs must be 'auto' or a number above 0, not nan"]),
+        (VALID + "runtime:\n  threads: 1.5\n", ["a.yaml:3: runtime.threads must be 'auto' or a whole number above 0"]),
+        (VALID + "runtime:\n  device: cudaa\n", ["a.yaml:3: runtime.device must be 'auto'", "(did you mean 'cuda'?)"]),
+        (VALID + "llm:\n  weight_decay: .nan\n", ["a.yaml:3: llm.weight_decay must be a finite number"]),
+        (VALID + "llm: 3\n", ["a.yaml:2: llm must be a mapping, not 3"]),
+        ("data: here\n", ["a.yaml:1: data must be a mapping, not 'here'"]),
+        (
+            VALID + "synthesis:\n  kinds: {factoyd: 1}\n",
+            ["a.yaml:3: synthesis.kinds.factoyd", "(did you mean 'factoid'?)"],
+        ),
+        (
+            VALID + "synthesis:\n  kinds:\n    factoid: 0\n",
+            ["a.yaml:4: synthesis.kinds.factoid must be greater than 0"],
+        ),
+        (VALID + "synthesis:\n  kinds: {}\n", ["a.yaml:3: synthesis.kinds must not be empty"]),
+        (
+            VALID + "synthesis:\n  filters: [lenth]\n",
+            ["a.yaml:3", "'lenth' is not a question filter (did you mean 'length'?)"],
+        ),
+        (VALID + "llm:\n  objective: answers\n", ["a.yaml:3", "not an objective (did you mean 'answer_only'?)"]),
+        (VALID + "llm:\n  prompt: grounder\n", ["a.yaml:3", "not a prompt (did you mean 'grounded'?)"]),
+        (
+            VALID + "evaluation:\n  response:\n    - token_f1\n    - token_f2\n",
+            ["a.yaml:5: evaluation.response.1: 'token_f2'", "(did you mean 'token_f1'?)"],
+        ),
+        (VALID + "evaluation:\n  retrieval: [ndcg@10]\n", ["a.yaml:3", "'ndcg@10'", "(did you mean 'nDCG@10'?)"]),
+        ("data:\n  documents: d\n  beir: b\n", ["a.yaml:3: data.documents and data.beir exclude each other"]),
+        ("seed: 1\n", ["a.yaml:1: data.documents is missing"]),
+        ("data:\n  dev_share: 0.5\n", ["data.documents is missing"]),
+        ("data:\n  documents: d\n  dev_share: 1\n", ["a.yaml:3: data.dev_share must be less than 1, not 1"]),
+        (
+            VALID + "corpus:\n  train: 0.5\n  dev: 0.1\n",
+            ["a.yaml:4: corpus.train, dev and test must sum to 1, not 0.8"],
+        ),
+        (
+            VALID + "corpus:\n  chunk_overlap: 160\n",
+            ["a.yaml:3: corpus.chunk_overlap (160) must be less than chunk_tokens"],
+        ),
+        (
+            VALID + "retrieval: {top_k: 200}\n",
+            ["a.yaml:2: retrieval.depth (100) must be at least retrieval.top_k (200)"],
+        ),
+    ],
+)
+def test_one_mistake_is_one_problem_with_its_line(text: str, expected: list[str], tmp_path: Path) -> None:
+    told = mistakes(text, tmp_path)
+    assert told.startswith("The configuration has a problem:\n"), told
+    for part in expected:
+        assert part in told
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("- a\n- b\n", "a.yaml:1: the file must hold a mapping of sections"),
+        ("just text\n", "a.yaml:1: the file must hold a mapping of sections"),
+        (VALID + "llm:\n\tepochs: 2\n", "a.yaml:3: a tab cannot indent YAML: use spaces"),
+        (VALID + "llm: {epochs: 2\n", "a.yaml:3: this is not valid YAML"),
+        (VALID + "run: a: b\n", "a.yaml:2: this is not valid YAML: a second ': '"),
+        (VALID + "run: 'a\n", "a.yaml:3: this is not valid YAML"),
+        (VALID + "seed: 1\nseed: 2\n", "a.yaml:3: the key 'seed' is given twice (first at a.yaml:2)"),
+        (VALID + "3: 2\n", "a.yaml:2: a key must be text, not 3: put it in quotes"),
+        (VALID + "[a]: 2\n", "a.yaml:2: a key must be text, not a collection"),
+        (VALID + "run: !!python/name:os.system x\n", "a.yaml:2: cannot read this value"),
+        (VALID + "llm: !!python/object:os.x {a: 1}\n", "a.yaml:2: the tag 'tag:yaml.org,2002:python/object:os.x'"),
+        (VALID + f"seed: {'9' * 5000}\n", "a.yaml:2: cannot read this value"),
+        (VALID + "---\nseed: 1\n", "a.yaml:2: this is not valid YAML"),
+        (VALID + "llm: &a {x: *a}\n", "a.yaml: is nested too deeply, or an anchor refers to itself"),
+        (VALID + "llm: " + "[" * 3000 + "\n", "a.yaml: is nested too deeply"),
+        ((VALID + "run: caf\u00e9\n").encode("latin-1"), "a.yaml:2: is not UTF-8 text"),
+        (VALID + "seed: 1\nrun: a\x00b\n", "a.yaml:3: holds a character that YAML does not allow"),
+    ],
+)
+def test_what_is_not_such_yaml(text: str | bytes, expected: str, tmp_path: Path) -> None:
+    assert expected in mistakes(text, tmp_path)
+
+
+def test_anchors_cannot_unfold_without_end(tmp_path: Path) -> None:
+    levels = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 12))
+    assert "a.yaml: is nested too deeply" in mistakes(f"l0: &l0 [x]\n{levels}\n", tmp_path)
+
+
+def test_missing_and_unreadable_files(tmp_path: Path) -> None:
+    (tmp_path / "quickstart.yaml").write_text(VALID)
+    with pytest.raises(UserError, match=r"quikstart\.yaml: there is no such file \(did you mean '.*quickstart\.yaml'"):
+        load_config([tmp_path / "quikstart.yaml"])
+    with pytest.raises(UserError, match=r": cannot be read: Is a directory"):
+        load_config([tmp_path])
+    with pytest.raises(UserError, match=r"a problem:\n.*no such file"):
+        load_config([tmp_path / "none" / "x.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("strategies", "expected"),
+    [
+        ("[loar]", "llm.strategies: 'loar' is not a strategy (did you mean 'lora'?)"),
+        ("[full, lora]", "'full' and 'lora' clash: both are on the axis 'parameters'"),
+        ("[lora, lora]", "the strategy 'lora' is listed twice"),
+        ("[{lora: {rnak: 3}}]", "lora: unknown key 'rnak' (did you mean 'rank'?)"),
+        ("[{lora: {rank: 0}}]", "lora: rank must be greater than or equal to 1, not 0"),
+        ("[{lora: {rank: high}}]", "lora: rank must be a valid integer"),
+        ("[{lora: 3}]", "llm.strategies.0 must be a strategy's name, or one name with its settings"),
+        ("[{lora: {}, full: {}}]", "llm.strategies.0 must be a strategy's name"),
+        ("[3]", "llm.strategies.0 must be a strategy's name"),
+        ("lora", "llm.strategies must be a list, not 'lora'"),
+        ("[broken]", "the strategy 'broken' cannot be used here: No module named 'exotic'"),
+    ],
+)
+def test_strategies(strategies: str, expected: str, tmp_path: Path) -> None:
+    told = mistakes(VALID + f"llm:\n  strategies: {strategies}\n", tmp_path)
+    assert told.startswith("The configuration has a problem:\n  a.yaml:3: "), told
+    assert expected in told
+
+
+def test_a_strategy_for_the_other_model(tmp_path: Path) -> None:
+    told = mistakes(VALID + "embedding:\n  strategies:\n    - full\n    - generator_only\n", tmp_path)
+    assert (
+        "a.yaml:5: embedding.strategies: the strategy 'generator_only' cannot tune the embedding (it tunes: llm)"
+        in told
+    )
+
+
+def test_a_wrong_hyper_parameter_is_found_on_its_own_line(tmp_path: Path) -> None:
+    told = mistakes(VALID + "llm:\n  strategies:\n    - lora:\n        alpha: 3\n        rank: -1\n", tmp_path)
+    assert "a.yaml:6: llm.strategies: lora: rank must be" in told
+
+
+def test_a_bad_entry_does_not_hide_the_clash_of_the_others(tmp_path: Path) -> None:
+    told = mistakes(VALID + "llm:\n  strategies:\n  - 3\n  - l2_sp\n  - 4\n  - weight_interpolation\n", tmp_path)
+    assert "a.yaml:4: llm.strategies.0 must be" in told
+    assert "a.yaml:6: llm.strategies.2 must be" in told
+    assert "a.yaml:7: llm.strategies: the strategies 'l2_sp' and 'weight_interpolation' clash" in told
+
+
+def test_check_strategies_on_a_configuration_built_by_hand() -> None:
+    config = Config.model_validate(
+        {"data": {"beir": "b"}, "embedding": {"strategies": ["full", {"lora": {"rank": 4}}]}}
+    )
+    assert [path for path, _ in check_strategies(config)] == [("embedding", "strategies", 1)]
+
+
+EVERYTHING = """\
+run: x y
+sede: 3
+data:
+  documents: d
+  beir: b
+  dev_share: 2
+corpus:
+  chunk_tokns: 100
+  train: 0.9
+  train: 0.8
+  chunk_tokens: 20
+  chunk_overlap: 30
+embedding:
+  strategies: [full, lora, fool]
+  learning_rate: fast
+evaluation:
+  response: [exact_matsch]
+"""
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    told = mistakes(EVERYTHING, tmp_path, "llm.epochs=never", "nonsense", "retrieval.depth=1", "seed={")
+    lines = told.splitlines()
+    assert lines[0] == "The configuration has 16 problems:"
+    in_file = [int(line.split(":")[1]) for line in lines if line.startswith("  a.yaml:")]
+    assert in_file == [1, 2, 5, 6, 8, 9, 10, 12, 14, 14, 15, 17]
+    for part in (
+        "did you mean 'seed'?",
+        "data.documents and data.beir exclude each other",
+        "data.dev_share must be less than 1",
+        "did you mean 'chunk_tokens'?",
+        "train, dev and test must sum to 1",
+        "the key 'train' is given twice",
+        "chunk_overlap (30) must be less than chunk_tokens (20)",
+        "'full' and 'lora' clash",
+        "'fool' is not a strategy (did you mean 'full'?)",
+        "embedding.learning_rate must be 'auto'",
+        "did you mean 'exact_match'?",
+        "command line: llm.epochs must be 'auto'",
+        "command line: 'nonsense' is not of the form section.key=value",
+        "command line: retrieval.depth (1) must be at least retrieval.top_k (3)",
+        "command line: 'seed={': this is not valid YAML",
+    ):
+        assert part in told, part
+    assert lines[-1].startswith("  fix: ")
+
+
+def test_the_value_of_an_unknown_key_is_never_repeated(tmp_path: Path) -> None:
+    told = mistakes(VALID + "llm:\n  api_key: hunter2\n", tmp_path)
+    assert "llm.api_key" in told
+    assert "hunter2" not in told
+
+
+def test_later_files_win_and_overrides_win_over_all(tmp_path: Path) -> None:
+    one, two = tmp_path / "1.yaml", tmp_path / "2.yaml"
+    one.write_text(VALID + "seed: 1\nllm:\n  epochs: 2\n  batch_size: 4\n  strategies: [full, l2_sp]\nretrieval:\n")
+    two.write_text("llm:\n  epochs: 3\n  strategies: [lora]\nrun: two\nsynthesis: {kinds: {keyword: 5}}\n")
+    config = load_config(
+        [one, str(two)], ["llm.batch_size=16", "run=three", "embedding.strategies=[{lora: {rank: 2}}]"]
+    )
+    assert (config.seed, config.run) == (1, "three")
+    assert (config.llm.epochs, config.llm.batch_size) == (3, 16)
+    assert config.llm.strategies == [StrategySpec(name="lora")]
+    assert config.embedding.strategies == [StrategySpec(name="lora", settings={"rank": 2})]
+    assert config.synthesis.kinds == {"keyword": 5}
+
+
+def test_an_override_can_take_a_value_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("data: {documents: d}\nllm: {max_examples: 5}\n")
+    config = load_config([path], ["data.documents=", "data.beir=b", "llm.max_examples=null"])
+    assert (config.data.documents, config.data.beir, config.llm.max_examples) == (None, "b", None)
+
+
+def test_an_empty_section_changes_nothing(tmp_path: Path) -> None:
+    one, two, three = tmp_path / "1.yaml", tmp_path / "2.yaml", tmp_path / "3.yaml"
+    one.write_text(VALID + "llm:\n  epochs: 2\n")
+    two.write_text("llm:\n  # epochs: 3\n")
+    three.write_text("# nothing\n")
+    assert load_config([one, two, three]).llm.epochs == 2
+
+
+def test_files_may_be_left_out() -> None:
+    assert load_config([], ["data.beir=b"]).data.beir == "b"
+    with pytest.raises(UserError, match=r"command line: data\.documents is missing"):
+        load_config([])
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("1e-4", 1e-4), ("2E+1", 20.0), (".5", 0.5), ("3", 3), ("3.", 3.0), ("auto", "auto")],
+)
+def test_numbers_read_as_numbers(written: str, read: object, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(VALID + f"llm:\n  learning_rate: {written}\n")
+    assert load_config([path]).llm.learning_rate == read
+
+
+@pytest.mark.parametrize("name", ["2024", "2024-01-02", "on", "no", "007", "12_30", "0x1f", "1.0.2"])
+def test_names_read_as_text(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(VALID + f"run: {name}\n")
+    assert load_config([path]).run == name
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + VALID.encode())
+    assert load_config([path]).data.documents == "d"
+
+
+def test_dictionaries_from_python() -> None:
+    config = config_from_dict(
+        {"data": {"documents": Path("docs")}, "llm": {"strategies": (StrategySpec(name="full"), {"l2_sp": None})}}
+    )
+    assert config.data.documents == "docs"
+    assert config.llm.strategies == [StrategySpec(name="full"), StrategySpec(name="l2_sp")]
+    with pytest.raises(
+        UserError, match=r"2 problems(.|\n)*config: a key must be text, not 3(.|\n)*config: unknown key 'sed'"
+    ):
+        config_from_dict({"data": {"documents": "d"}, 3: 4, "sed": 1})  # type: ignore[dict-item]
+
+
+text = st.text(min_size=1, max_size=30)
+share = st.integers(0, 100)
+positive = st.floats(min_value=1e-12, max_value=1e12, allow_nan=False)
+spec = st.one_of(
+    st.just("full"),
+    st.builds(lambda rank, alpha: {"lora": {"rank": rank, "alpha": alpha}}, st.integers(1, 99), positive),
+)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> dict[str, Any]:
+    train = draw(share)
+    dev = draw(st.integers(0, 100 - train))
+    return {
+        "run": draw(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,20}", fullmatch=True)),
+        "workspace": draw(text),
+        "seed": draw(st.integers(0, 2**32 - 1)),
+        "data": {draw(st.sampled_from(["documents", "beir"])): draw(text), "questions": draw(st.none() | text)},
+        "corpus": {"train": train / 100, "dev": dev / 100, "test": (100 - train - dev) / 100},
+        "synthesis": {
+            "kinds": draw(st.dictionaries(st.sampled_from(NAMES["question kind"]), positive, min_size=1)),
+            "filters": draw(st.none() | st.lists(st.sampled_from(NAMES["question filter"]))),
+        },
+        "embedding": {
+            "epochs": draw(st.just("auto") | positive),
+            "strategies": [draw(spec), "l2_sp"],
+            "model": draw(text),
+        },
+        "llm": {"learning_rate": draw(positive), "strategies": draw(st.lists(spec, max_size=1))},
+        "runtime": {"threads": draw(st.just("auto") | st.integers(1, 512))},
+    }
+
+
+@given(configs())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_dumped_loads_back_equal(tmp_path: Path, values: dict[str, Any]) -> None:
+    config = config_from_dict(values)
+    path = tmp_path / "dumped.yaml"
+    path.write_text(dump_config(config), encoding="utf-8", newline="")
+    assert load_config([path]) == config
+    assert math.isclose(config.corpus.train + config.corpus.dev + config.corpus.test, 1)
