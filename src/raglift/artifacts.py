@@ -81,7 +81,7 @@ class Artifact:
     cached: bool
 
 
-class Damaged(UserError):
+class DamagedError(UserError):
     """A file of a finished artifact is missing or differs from its manifest."""
 
 
@@ -99,7 +99,7 @@ class Store:
         """The finished artifact, every file checked against its manifest; None if there is none.
 
         Raises:
-            Damaged: A file is missing, added or changed; the error names it.
+            DamagedError: A file is missing, added or changed; the error names it.
         """
         folder = self.folder(stage, key)
         try:
@@ -107,16 +107,22 @@ class Store:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise Damaged(f"{folder / MANIFEST} is damaged.", str(error), _REBUILD) from error
+            raise DamagedError(f"{folder / MANIFEST} is damaged.", str(error), _REBUILD) from error
         files = manifest.get("files", {})
-        if manifest.get("stage") != stage or manifest.get("key") != key or manifest.get("sha256") != _listing_hash(files):
-            raise Damaged(f"{folder / MANIFEST} is damaged.", "Its own checksum does not match.", _REBUILD)
+        if (
+            manifest.get("stage") != stage
+            or manifest.get("key") != key
+            or manifest.get("sha256") != _listing_hash(files)
+        ):
+            raise DamagedError(f"{folder / MANIFEST} is damaged.", "Its own checksum does not match.", _REBUILD)
         found = {_relative(path, folder) for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
         for name in sorted(found ^ set(files)):
-            raise Damaged(f"{folder / name} is {'missing' if name in files else 'not in the manifest'}.", "", _REBUILD)
+            raise DamagedError(
+                f"{folder / name} is {'missing' if name in files else 'not in the manifest'}.", "", _REBUILD
+            )
         for name, digest in files.items():
             if file_sha256(folder / name) != digest:
-                raise Damaged(f"{folder / name} is damaged.", "Its sha256 differs from the manifest.", _REBUILD)
+                raise DamagedError(f"{folder / name} is damaged.", "Its sha256 differs from the manifest.", _REBUILD)
         return Artifact(stage, key, folder, float(manifest["seconds"]), cached=True)
 
     def build(
@@ -131,7 +137,7 @@ class Store:
         """
         try:
             existing = self.open(stage, key)
-        except Damaged as error:
+        except DamagedError as error:
             warn(f"{error.what} Building it again.")
             shutil.rmtree(self.folder(stage, key))
             existing = None
@@ -188,7 +194,13 @@ def _finish(stage: str, key: str, partial: Path, folder: Path, seconds: float) -
         for path in paths:
             _sync(path)
         files = {_relative(path, partial): file_sha256(path) for path in paths}
-        listing = {"stage": stage, "key": key, "seconds": round(seconds, 3), "files": files, "sha256": _listing_hash(files)}
+        listing = {
+            "stage": stage,
+            "key": key,
+            "seconds": round(seconds, 3),
+            "files": files,
+            "sha256": _listing_hash(files),
+        }
         write_json(partial / MANIFEST, listing)
         os.replace(partial, folder)
         _sync(folder.parent)
@@ -208,5 +220,7 @@ def _disk_error(error: OSError, folder: Path) -> UserError | OSError:
             "Free some space and run the same command again: it goes on from the last finished unit of work.",
         )
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return UserError(f"Cannot write to {folder}.", str(error), "Choose another `workspace`, or mend its permissions.")
+        return UserError(
+            f"Cannot write to {folder}.", str(error), "Choose another `workspace`, or mend its permissions."
+        )
     return error

@@ -168,18 +168,20 @@ def _ask(arguments: argparse.Namespace) -> Answer:
         from raglift.plugins import nearest
 
         raise UserError(f"The run has no arm called {arm!r}.", nearest(arm, list(result.arms)))
-    response = result.query_engine(arm).query(arguments.question)
+    response: Any = result.query_engine(arm).query(arguments.question)
     sources = [{"id": node.node_id, "score": node.score, "text": node.text} for node in response.source_nodes]
     value = {"arm": arm, "question": arguments.question, "answer": str(response.response), "sources": sources}
-    rows = [(rank, number(item["score"]), " ".join(item["text"].split())) for rank, item in enumerate(sources, 1)]
+    rows = [
+        (rank, number(node.score), " ".join(node.text.split())) for rank, node in enumerate(response.source_nodes, 1)
+    ]
     return Answer(value, [value["answer"], Table("", ("", "score", "passage"), rows)])
 
 
 def _evaluate(arguments: argparse.Namespace) -> Answer:
     if not arguments.data.is_dir():
         raise UserError(f"There is no folder {arguments.data}.", fix="--data names a folder in BEIR layout.")
-    from raglift.pipeline import evaluate_on
     from raglift.progress import Progress
+    from raglift.serve.evaluate import evaluate_on
     from raglift.serve.result import open_run
 
     result = open_run(arguments.run, arguments.workspace)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -160,7 +160,7 @@ Record = TypeVar("Record")
 
 
 @cache
-def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+def _adapter(cls: Any) -> TypeAdapter[Any]:
     return TypeAdapter(cls)
 
 
@@ -182,7 +182,7 @@ def parse_line(line: str, cls: type[Record]) -> Record:
     Raises:
         ValueError: The line is not JSON or not such a record.
     """
-    record: Record = _adapter(cls).validate_json(line)
+    record: Record = _adapter(cast("Any", cls)).validate_json(line)
     return record
 
 

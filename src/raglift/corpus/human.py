@@ -61,8 +61,10 @@ def _splits(
     if share <= 0:
         return ["test"] * len(ids)
     group = {document.id: document.group for document in documents}
-    nodes = [sorted({group[item.document_id] for item in items}) or [f"question {name}"]
-             for items, name in zip(evidence, ids, strict=True)]
+    nodes = [
+        sorted({group[item.document_id] for item in items}) or [f"question {name}"]
+        for items, name in zip(evidence, ids, strict=True)
+    ]
     index = {name: i for i, name in enumerate(sorted({name for names in nodes for name in names}))}
     joined = components(len(index), [(index[names[0]], index[name]) for names in nodes for name in names[1:]])
     home = [str(joined[index[names[0]]]) for names in nodes]

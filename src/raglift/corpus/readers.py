@@ -58,8 +58,9 @@ def read_documents(name: str) -> list[Document]:
     if not documents:
         raise UserError(
             f"The folder {name!r} holds no text to read.",
-            f"{len(files)} files end in {', '.join(SUFFIXES)}; all of them are empty." if files else
-            f"No file in it ends in {', '.join(SUFFIXES)}.",
+            f"{len(files)} files end in {', '.join(SUFFIXES)}; all of them are empty."
+            if files
+            else f"No file in it ends in {', '.join(SUFFIXES)}.",
             "Put the documents there as text or Markdown.",
         )
     return documents
@@ -72,7 +73,7 @@ def _read_text(path: Path) -> str:
         raise UserError(
             f"{path} cannot be decoded as UTF-8.",
             f"Byte {error.start} is {error.object[error.start]:#04x}.",
-            f"Convert it, for example: iconv -f latin1 -t utf-8 '{path}' -o '{path}.utf8'; or take it out of the folder.",
+            f"Convert it, for example: iconv -f latin1 -t utf-8 '{path}' -o '{path}.utf8'; or take it out.",
         ) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read.", str(error), "Mend its permissions or take it out.") from error
@@ -170,6 +171,10 @@ def _question(row: dict[str, Any]) -> HumanQuestion:
     sources = {str(topic): 1 for topic in row.get("topics") or ()}
     quotes = tuple(str(quote) for quote in row.get("quotes") or ())
     return HumanQuestion(
-        str(row["id"]), str(row["question"]), tuple(map(str, answers)), sources, quotes,
+        str(row["id"]),
+        str(row["question"]),
+        tuple(map(str, answers)),
+        sources,
+        quotes,
         answerable=bool(answers or sources or quotes),
     )

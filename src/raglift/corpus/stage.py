@@ -92,7 +92,9 @@ def build(config: Config, documents: list[Document], questions: list[HumanQuesti
     write_jsonl(out / "chunks.jsonl", chunks)
     write_jsonl(out / "human.jsonl", human)
     counts: list[tuple[str, int]] = [
-        ("documents read", len(documents)), ("near-duplicate groups", len(sizes)), ("chunks", len(chunks)),
+        ("documents read", len(documents)),
+        ("near-duplicate groups", len(sizes)),
+        ("chunks", len(chunks)),
         ("human questions read", len(questions)),
     ]
     counts += [(f"human question dropped: {reason}", count) for reason, count in sorted(dropped.items())]

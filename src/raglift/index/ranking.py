@@ -39,7 +39,9 @@ class Bm25:
         self._model.index(self._tokens(texts), show_progress=False)
 
     def _tokens(self, texts: Sequence[str]) -> list[list[str]]:
-        words = bm25s.tokenize(list(texts), stopwords="en", stemmer=self._stemmer, return_ids=False, show_progress=False)
+        words = bm25s.tokenize(
+            list(texts), stopwords="en", stemmer=self._stemmer, return_ids=False, show_progress=False
+        )
         return list(words)
 
     def rankings(self, queries: Sequence[str], depth: int) -> list[Ranking]:

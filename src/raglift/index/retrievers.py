@@ -25,7 +25,9 @@ class Bm25Retriever(BaseRetriever):
 class HybridRetriever(BaseRetriever):
     """Reciprocal rank fusion of a dense retriever and BM25."""
 
-    def __init__(self, dense: BaseRetriever, bm25: Bm25, nodes: Mapping[str, BaseNode], top_k: int, depth: int, k: int) -> None:
+    def __init__(
+        self, dense: BaseRetriever, bm25: Bm25, nodes: Mapping[str, BaseNode], top_k: int, depth: int, k: int
+    ) -> None:
         super().__init__()
         self._dense, self._bm25, self._nodes = dense, bm25, nodes
         self._top_k, self._depth, self._k = top_k, depth, k

@@ -31,7 +31,9 @@ def node(chunk: Chunk) -> TextNode:
     )
 
 
-def build(chunks: Sequence[Chunk], encoder: Encoder, embedding_key: str, label: str, display: Progress, out: Path) -> None:
+def build(
+    chunks: Sequence[Chunk], encoder: Encoder, embedding_key: str, label: str, display: Progress, out: Path
+) -> None:
     """Write the store and `index.json` (an `IndexRef`) into `out`."""
     with display.stage(f"encoding chunks with the {label} embedding model", len(chunks), "chunks") as bar:
         vectors = encoder.encode([chunk.text for chunk in chunks], "passage", bar.advance)

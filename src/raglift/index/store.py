@@ -158,7 +158,7 @@ class FaissStore(BasePydanticVectorStore):
         options = {}
         if rows is not None:
             selector = faiss.IDSelectorBatch(np.array(rows, dtype=np.int64))
-            options = {"params": faiss.SearchParameters(sel=selector)}
+            options = {"params": faiss.SearchParameters(sel=selector)}  # type: ignore[call-arg]
         scores, found = self._index.search(unit, depth, **options)
         return found, np.clip(scores, -1.0, 1.0)
 

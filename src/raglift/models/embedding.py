@@ -47,13 +47,14 @@ class LiftEmbedding(BaseEmbedding):
         return self._source
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return self._encoder.encode([query], "query")[0].tolist()
+        return list(map(float, self._encoder.encode([query], "query")[0]))
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
         return self._get_query_embedding(query)
 
     def _get_text_embedding(self, text: str) -> list[float]:
-        return self._encoder.encode([text], "passage")[0].tolist()
+        return list(map(float, self._encoder.encode([text], "passage")[0]))
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return self._encoder.encode(texts, "passage").tolist()
+        vectors: list[list[float]] = self._encoder.encode(texts, "passage").tolist()
+        return vectors

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
+from raglift.models import quiet as quiet
 from raglift.models.device import Runtime
 
 Role = Literal["query", "passage"]
@@ -21,15 +22,18 @@ _PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "passage": ("
 def load_encoder(path: Path, runtime: Runtime) -> SentenceTransformer:
     """A sentence-transformers model in float32 on the run's device, from safetensors, without remote code."""
     return SentenceTransformer(
-        str(path), device=str(runtime.device), trust_remote_code=False, local_files_only=True,
+        str(path),
+        device=str(runtime.device),
+        trust_remote_code=False,
+        local_files_only=True,
         model_kwargs={"dtype": torch.float32},
     )
 
 
 def role_prompt(model: SentenceTransformer, role: Role) -> str:
     """The prompt that the model was saved with for a query or a passage; empty where it has none."""
-    prompts: dict[str, str] = model.prompts or {}
-    return next((prompts[name] for name in _PROMPT_NAMES[role] if prompts.get(name)), "")
+    prompts = model.prompts or {}
+    return next((prompt for name in _PROMPT_NAMES[role] if (prompt := prompts.get(name))), "")
 
 
 class Encoder:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Sequence, Set
 
 from transformers import PreTrainedTokenizerBase
 
@@ -16,17 +17,26 @@ class SpanConstraint:
     Args:
         tokenizer: The writer's tokenizer.
         texts: The evidence of each row of the batch.
+        avoid: Words (lower case) of each row with which an answer does not begin: those of its question.
         start: Position in the sequence at which the answers begin.
         line_end: Token id of the line end that closes an answer.
         longest: Longest answer in tokens.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], start: int, line_end: int, longest: int
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        texts: Sequence[str],
+        avoid: Sequence[Set[str]],
+        start: int,
+        line_end: int,
+        longest: int,
     ) -> None:
         self._rows = [tokenizer(" " + text, add_special_tokens=False)["input_ids"] for text in texts]
-        self._opens_word = [
-            [tokenizer.decode([token])[:1].isspace() for token in row] for row in self._rows
+        self._opens_word = [[str(tokenizer.decode([token]))[:1].isspace() for token in row] for row in self._rows]
+        self._begin = [
+            _beginnings(tokenizer, row, opens, words)
+            for row, opens, words in zip(self._rows, self._opens_word, avoid, strict=True)
         ]
         self._start = start
         self._line_end = line_end
@@ -36,7 +46,7 @@ class SpanConstraint:
         """The tokens that may follow `written` in a row's answer."""
         tokens, opens = self._rows[row], self._opens_word[row]
         if not written:
-            return sorted({token for token, word in zip(tokens, opens, strict=True) if word})
+            return self._begin[row]
         if written[-1] == self._line_end or len(written) >= self._longest:
             return [self._line_end]
         size = len(written)
@@ -50,3 +60,13 @@ class SpanConstraint:
         """The interface of `prefix_allowed_tokens_fn`."""
         ids: list[int] = input_ids[self._start :].tolist()  # type: ignore[index]
         return self.allowed(row, ids)
+
+
+def _beginnings(
+    tokenizer: PreTrainedTokenizerBase, tokens: list[int], opens: Sequence[bool], avoid: Set[str]
+) -> list[int]:
+    """Tokens that open a word which is not to be avoided; all word openings where nothing else is left."""
+    starts = [at for at, word in enumerate(opens) if word]
+    words = [str(tokenizer.decode(tokens[at:end])) for at, end in zip(starts, [*starts[1:], len(tokens)], strict=True)]
+    fresh = [at for at, word in zip(starts, words, strict=True) if not set(re.findall(r"\w+", word.lower())) & avoid]
+    return sorted({tokens[at] for at in fresh or starts})

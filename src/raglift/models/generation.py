@@ -25,6 +25,14 @@ class Sampling:
     line: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """A text to copy from, and the words with which the copy does not begin."""
+
+    text: str
+    avoid: frozenset[str] = frozenset()
+
+
 class _StopAtLineEnd(StoppingCriteria):
     """Done as soon as a row's newest token holds a line end."""
 
@@ -66,7 +74,7 @@ class Generator:
         sampling: Sampling,
         *,
         prefix: str = "",
-        extract_from: Sequence[str] | None = None,
+        extract_from: Sequence[Extract] | None = None,
         advance: Callable[[int], None] = lambda _: None,
     ) -> list[str]:
         """The continuation of each prompt, special tokens removed, in the order given.
@@ -74,7 +82,7 @@ class Generator:
         Args:
             prompts: Rendered prompts; special tokens are read where they are written and none are added.
             prefix: Text before every prompt; its keys and values are computed once and kept for the next call.
-            extract_from: A text for each prompt of which the continuation must be a run of tokens.
+            extract_from: For each prompt, the text of which its continuation must be a run of tokens.
             advance: Told how many more prompts are done.
         """
         encoded = [self.tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
@@ -90,11 +98,13 @@ class Generator:
         return texts
 
     def _batch(
-        self, encoded: list[list[int]], sampling: Sampling, prefix: str, sources: list[str] | None
+        self, encoded: list[list[int]], sampling: Sampling, prefix: str, sources: list[Extract] | None
     ) -> list[str]:
         head, cache = self._prefix_cache(prefix, len(encoded))
         width = max(len(ids) for ids in encoded)
-        pad = int(self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id)
+        pad = int(
+            self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        )
         ids = torch.tensor([head + [pad] * (width - len(row)) + row for row in encoded])
         mask = torch.tensor([[1] * len(head) + [0] * (width - len(row)) + [1] * len(row) for row in encoded])
         stopping = StoppingCriteriaList([_StopAtLineEnd(self._line_ends)] if sampling.line else [])
@@ -105,10 +115,15 @@ class Generator:
         if sources is not None:
             end = self.tokenizer("\n", add_special_tokens=False)["input_ids"][-1]
             options["prefix_allowed_tokens_fn"] = SpanConstraint(
-                self.tokenizer, sources, ids.shape[1], end, sampling.max_new_tokens - 1
+                self.tokenizer,
+                [source.text for source in sources],
+                [source.avoid for source in sources],
+                ids.shape[1],
+                end,
+                sampling.max_new_tokens - 1,
             )
         with torch.inference_mode():
-            output = self.model.generate(
+            output = self.model.generate(  # type: ignore[operator]
                 input_ids=ids.to(self.model.device),
                 attention_mask=mask.to(self.model.device),
                 past_key_values=cache,

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from raglift.models import quiet as quiet
+
 
 def convert(gguf: Path, target: Path) -> None:
     """Write `gguf`, dequantised to float32, into the folder `target`: whole, or not at all.

@@ -20,6 +20,7 @@ from llama_index.core.llms.custom import CustomLLM
 from pydantic import PrivateAttr
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from raglift.models import quiet as quiet
 from raglift.models.device import Runtime
 from raglift.models.generation import Generator, Sampling
 
@@ -44,7 +45,9 @@ def load_causal_lm(base: Path, runtime: Runtime, adapter: Path | None = None) ->
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    return model.to(device=runtime.device, dtype=runtime.dtype).eval()
+    model.to(runtime.device, runtime.dtype)  # type: ignore[arg-type]
+    model.eval()  # type: ignore[no-untyped-call]
+    return model
 
 
 def load_tokenizer(base: Path) -> PreTrainedTokenizerBase:

@@ -12,7 +12,7 @@ from raglift.training.strategy import Axis, Strategy
 
 
 class Full(Strategy):
-    """Full fine-tuning: all weights are trained, in float32 with mixed precision where the machine is faster with it."""
+    """Full fine-tuning: all weights learn, in float32, with mixed precision where the machine is faster with it."""
 
     axis: ClassVar[Axis] = "parameters"
     family: ClassVar[str] = "full fine-tuning"

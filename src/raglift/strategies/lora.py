@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Lora(Strategy):
     """LoRA: the weights stay, and a product of two thin matrices is learned beside each linear layer.
 
-    For a linear layer `W` the output becomes `W x + (alpha / rank) B A x` with `A` of shape (rank, in) drawn at random and
-    `B` of shape (out, rank) zero, so that training starts from the base exactly.
+    For a linear layer `W` the output becomes `W x + (alpha / rank) B A x` with `A` of shape (rank, in) drawn at random
+    and `B` of shape (out, rank) zero, so that training starts from the base exactly.
     """
 
     axis: ClassVar[Axis] = "parameters"
@@ -34,7 +34,7 @@ class Lora(Strategy):
     learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-3, "llm": 5e-4}
 
     rank: int = Field(16, ge=1, description="width of the thin matrices")
-    alpha: float = Field(32, gt=0, description="scale: what is learned is multiplied by alpha / rank")
+    alpha: int = Field(32, ge=1, description="scale: what is learned is multiplied by alpha / rank")
     dropout: float = Field(0.05, ge=0, lt=1, description="dropout before the thin matrices")
     target_modules: str | tuple[str, ...] = Field("all-linear", description="layers to adapt, by PEFT's rules")
 
@@ -47,11 +47,13 @@ class Lora(Strategy):
             inner = model[0]  # type: ignore[index]
             inner.model = get_peft_model(inner.model, config)
             return model
-        return get_peft_model(model, config)  # type: ignore[arg-type]
+        return get_peft_model(model, config)
 
     def mix(self, base: State, tuned: State, share: float) -> dict[str, Tensor]:
-        """Scale the product, not its factors: `A` stays as tuned and `B`, zero in the base, takes the share. Mixing both
-        would add cross-terms and scale what was learned by the share's square."""
+        """Scale the product, not its factors: `A` stays as tuned and `B`, zero in the base, takes the share.
+
+        Mixing both would add cross-terms and scale what was learned by the share's square.
+        """
         return {name: tensor * share if ".lora_B." in name else tensor.clone() for name, tensor in tuned.items()}
 
     def save(self, model: nn.Module, folder: Path) -> bool:

@@ -79,8 +79,13 @@ def _candidates(written: Sequence[Written], corpus: Corpus, encoder: Encoder, st
         ranks = [rank for ranking in rankings for rank, (other, _) in enumerate(ranking, 1) if other in own]
         found.append(
             Candidate(
-                chunk_id, item.assignment.text, plugins.load("question kind", item.assignment.kind), split[chunk_id],
-                item.question, item.answer, min(ranks, default=_DEPTH + 1),
+                chunk_id,
+                item.assignment.text,
+                plugins.load("question kind", item.assignment.kind),
+                split[chunk_id],
+                item.question,
+                item.answer,
+                min(ranks, default=_DEPTH + 1),
             )
         )
     return found
@@ -109,7 +114,13 @@ def _pair(candidate: Candidate, evidence: tuple[Evidence, ...]) -> QAPair:
     answers = (candidate.answer,) if candidate.answer else ()
     identity = content_id(candidate.question, candidate.answer, candidate.chunk_id, candidate.kind.name)
     return QAPair(
-        identity, candidate.question, answers, ordered, candidate.kind.name, candidate.split, "synthetic",
+        identity,
+        candidate.question,
+        answers,
+        ordered,
+        candidate.kind.name,
+        candidate.split,
+        "synthetic",
         scores={"rank": float(candidate.rank)},
     )
 

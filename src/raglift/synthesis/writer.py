@@ -10,10 +10,11 @@ from typing import Any
 
 from raglift import plugins
 from raglift.journal import Journal
-from raglift.models.generation import Generator, Sampling
+from raglift.models.generation import Extract, Generator, Sampling
 from raglift.records import Chunk
 from raglift.synthesis.evidence import evidence_texts
 from raglift.synthesis.kinds._base import QuestionKind
+from raglift.synthesis.words import words
 
 _QUESTION_TOKENS = 32
 
@@ -86,7 +87,9 @@ def write(
 
 def finished(assignments: Sequence[Assignment], batch_size: int, journal: Journal) -> int:
     """How many of the assignments the journal holds."""
-    return sum(len(batch) for unit, (_, batch) in enumerate(_batches(assignments, batch_size)) if f"batch {unit}" in journal)
+    return sum(
+        len(batch) for unit, (_, batch) in enumerate(_batches(assignments, batch_size)) if f"batch {unit}" in journal
+    )
 
 
 def _batches(assignments: Sequence[Assignment], size: int) -> Iterator[tuple[QuestionKind, list[Assignment]]]:
@@ -109,8 +112,9 @@ def _write_batch(
     if not kind.answer_words:
         return [[question, ""] for question in asked]
     prompts = [kind.answer_prompt(text, question) for text, question in zip(texts, asked, strict=True)]
+    sources = [Extract(text, frozenset(words(question))) for text, question in zip(texts, asked, strict=True)]
     answers = generator.generate(
-        prompts, Sampling(2 * kind.answer_words + 1, line=True), prefix=kind.answer_prefix, extract_from=texts
+        prompts, Sampling(2 * kind.answer_words + 1, line=True), prefix=kind.answer_prefix, extract_from=sources
     )
     return [[question, _trim(answer)] for question, answer in zip(asked, answers, strict=True)]
 

@@ -14,7 +14,7 @@ def blocks(model: nn.Module) -> list[nn.Module]:
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     if not lists:
         raise ValueError(f"{type(model).__name__} has no list of blocks")
-    return list(max(lists, key=len))
+    return max((list(found) for found in lists), key=len)
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -49,7 +49,9 @@ def _flat(progress: Progress) -> dict[str, Tensor]:
 def save(folder: Path, progress: Progress) -> None:
     """Write `progress` as the newest checkpoint and forget all but the last two."""
     folder.mkdir(parents=True, exist_ok=True)
-    plain = {key: getattr(progress, key) for key in ("step", "best_step", "best_score", "loss_sum", "loss_count", "history")}
+    plain = {
+        key: getattr(progress, key) for key in ("step", "best_step", "best_score", "loss_sum", "loss_count", "history")
+    }
     path = folder / f"step-{progress.step:08d}.safetensors"
     temporary = path.with_suffix(".tmp")
     save_file(_flat(progress), temporary, metadata={"progress": json.dumps(plain)})

@@ -39,7 +39,12 @@ class ExampleBatches:
     """`Batches` of examples, padded on the left and grouped by length."""
 
     def __init__(
-        self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, device: torch.device, batch_size: int, seed: int
+        self,
+        examples: Sequence[Example],
+        tokenizer: PreTrainedTokenizerBase,
+        device: torch.device,
+        batch_size: int,
+        seed: int,
     ) -> None:
         self._rows = [encode(example, tokenizer) for example in examples]
         self._pad = int(tokenizer.pad_token_id)
@@ -57,7 +62,9 @@ class ExampleBatches:
         rng.shuffle(order)
         window = self._size * _WINDOW
         for start in range(0, len(order), window):
-            order[start : start + window] = sorted(order[start : start + window], key=lambda row: len(self._rows[row][0]))
+            order[start : start + window] = sorted(
+                order[start : start + window], key=lambda row: len(self._rows[row][0])
+            )
         batches = [order[start : start + self._size] for start in range(0, len(order), self._size)]
         rng.shuffle(batches)
         return self._pad_left([self._rows[row] for row in batches[index]])

@@ -132,8 +132,16 @@ def _resume(
 
 
 def _steps(
-    model: nn.Module, task: Task, strategies: Sequence[Strategy], settings: Settings, runtime: Runtime, work: Path,
-    display: Display, optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter], state: Progress,
+    model: nn.Module,
+    task: Task,
+    strategies: Sequence[Strategy],
+    settings: Settings,
+    runtime: Runtime,
+    work: Path,
+    display: Display,
+    optimizer: torch.optim.Optimizer,
+    parameters: dict[str, nn.Parameter],
+    state: Progress,
 ) -> None:
     marks = {math.ceil(settings.steps * (i + 1) / settings.evaluations) for i in range(settings.evaluations)}
     saved = time.monotonic()
@@ -154,8 +162,13 @@ def _steps(
 
 
 def _step(
-    model: nn.Module, task: Task, strategies: Sequence[Strategy], settings: Settings, runtime: Runtime,
-    optimizer: torch.optim.Optimizer, step: int,
+    model: nn.Module,
+    task: Task,
+    strategies: Sequence[Strategy],
+    settings: Settings,
+    runtime: Runtime,
+    optimizer: torch.optim.Optimizer,
+    step: int,
 ) -> float:
     torch.manual_seed(int.from_bytes(hashlib.sha256(f"{settings.seed}/{step}".encode()).digest()[:4], "big"))
     for group in optimizer.param_groups:
@@ -218,12 +231,17 @@ def _load(parameters: dict[str, nn.Parameter], state: dict[str, Tensor]) -> None
 
 
 def _choose(
-    model: nn.Module, task: Task, strategies: Sequence[Strategy], parameters: dict[str, nn.Parameter],
-    base: dict[str, Tensor], state: Progress,
+    model: nn.Module,
+    task: Task,
+    strategies: Sequence[Strategy],
+    parameters: dict[str, nn.Parameter],
+    base: dict[str, Tensor],
+    state: Progress,
 ) -> Fitted:
     """The best of base, checkpoints and mixes; mixes start from the best checkpoint, or the last if all lost."""
-    scored = [Candidate("base" if not entry["step"] else f"step {entry['step']:.0f}", entry["dev"])
-              for entry in state.history]
+    scored = [
+        Candidate("base" if not entry["step"] else f"step {entry['step']:.0f}", entry["dev"]) for entry in state.history
+    ]
     name = "base" if state.best_step == 0 else f"step {state.best_step}"
     best, score = state.best, state.best_score
     tuned = state.best if state.best_step else {key: value.detach().clone() for key, value in parameters.items()}

@@ -56,7 +56,12 @@ class PairBatches:
     """`Batches` of preprocessed columns for the embedding objectives: queries, then passages."""
 
     def __init__(
-        self, pairs: Sequence[Pair], similar: Mapping[str, AbstractSet[str]], model: SentenceTransformer, batch_size: int, seed: int
+        self,
+        pairs: Sequence[Pair],
+        similar: Mapping[str, AbstractSet[str]],
+        model: SentenceTransformer,
+        batch_size: int,
+        seed: int,
     ) -> None:
         self._pairs = pairs
         self._similar = similar

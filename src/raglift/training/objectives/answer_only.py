@@ -21,7 +21,8 @@ class AnswerOnly:
     transformer below it.
 
     Inputs:
-        A batch is a dict of `input_ids`, `attention_mask` and `labels`, each (B, L); `labels` is -100 outside the answer.
+        A batch is a dict of `input_ids`, `attention_mask` and `labels`, each (B, L); `labels` is -100 outside the
+        answer.
 
     References:
         Zhang et al. 2024, "RAFT: Adapting Language Model to Domain Specific RAG".
@@ -38,8 +39,11 @@ class AnswerOnly:
             keep = labels.shape[1] - learned + 1
             positions = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
             logits = model(
-                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], position_ids=positions,
-                use_cache=False, logits_to_keep=keep,
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                position_ids=positions,
+                use_cache=False,
+                logits_to_keep=keep,
             ).logits
             return torch.nn.functional.cross_entropy(
                 logits[:, :-1].flatten(0, 1).float(), labels[:, -keep + 1 :].flatten(), ignore_index=IGNORED

@@ -1,0 +1,181 @@
+"""What the arms do with the questions: rankings, then answers, every prompt answered once a model."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from raglift.evaluation.arms import ARMS, Arm
+from raglift.index.ranking import Bm25, Ranking, dense_rankings, fuse
+from raglift.index.store import FaissStore
+from raglift.journal import Journal
+from raglift.models.encoder import Encoder
+from raglift.models.generation import Generator, Sampling
+from raglift.progress import Progress
+from raglift.records import Answered, QAPair, content_id
+
+KEPT_RANKS = 20
+"""Ranks that are kept on disk; all of them are scored."""
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Pipelines:
+    """What the arms are made of: both variants of each model, loaded when first asked for.
+
+    Attributes:
+        encoder: "base" or "tuned" -> the embedding model.
+        store: "base" or "tuned" -> the index of its vectors.
+        generator: "base" or "tuned" -> the language model.
+        llm_key: "base" or "tuned" -> the hash of its weights; equal where the base won.
+        bm25: Over the same chunks.
+        text_of: Chunk id -> text.
+        render: (question, passages) -> prompt, as in training and serving.
+    """
+
+    encoder: Callable[[str], Encoder]
+    store: Callable[[str], FaissStore]
+    generator: Callable[[str], Generator]
+    llm_key: Mapping[str, str]
+    bm25: Bm25
+    text_of: Mapping[str, str]
+    render: Callable[[str, Sequence[str]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Passages a prompt, length of a ranking, the constant of the fusion, longest answer."""
+
+    top_k: int
+    depth: int
+    rrf_k: int
+    max_new_tokens: int
+
+
+Timed = tuple[Mapping[str, Ranking], float]
+"""Question id -> ranking, and seconds a question."""
+
+
+def rank(questions: Sequence[QAPair], pipelines: Pipelines, limits: Limits) -> dict[str, Timed]:
+    """Arm -> rankings of every question, for every arm that retrieves."""
+    texts = [question.question for question in questions]
+    sparse, sparse_seconds = _timed(lambda: pipelines.bm25.rankings(texts, limits.depth), len(texts))
+    dense: dict[str, tuple[list[Ranking], float]] = {}
+    for which in ("base", "tuned"):
+        search = partial(_dense, pipelines.encoder(which), pipelines.store(which), texts, limits.depth)
+        dense[which] = _timed(search, len(texts))
+    found: dict[str, Timed] = {}
+    for arm in ARMS:
+        if arm.retrieval == "bm25":
+            rankings, seconds = sparse, sparse_seconds
+        elif arm.retrieval == "dense":
+            rankings, seconds = dense[arm.embedding]
+        elif arm.retrieval == "hybrid":
+            vectors, seconds = dense[arm.embedding]
+            rankings = [fuse(pair, limits.depth, limits.rrf_k) for pair in zip(vectors, sparse, strict=True)]
+            seconds += sparse_seconds
+        else:
+            continue
+        found[arm.name] = ({q.id: ranking for q, ranking in zip(questions, rankings, strict=True)}, seconds)
+    return found
+
+
+def _dense(encoder: Encoder, store: FaissStore, texts: Sequence[str], depth: int) -> list[Ranking]:
+    return dense_rankings(store, encoder.encode(texts, "query"), depth)
+
+
+def _timed(work: Callable[[], list[Ranking]], count: int) -> tuple[list[Ranking], float]:
+    start = time.perf_counter()
+    result = work()
+    return result, (time.perf_counter() - start) / max(1, count)
+
+
+def to_answer(questions: Sequence[QAPair], most: int | None, seed: int) -> list[QAPair]:
+    """The questions that the arms answer: those with a known right reaction, a seeded sample of at most `most`."""
+    usable = [question for question in questions if question.answers or not question.answerable]
+    if most is None or len(usable) <= most:
+        return usable
+    chosen = set(random.Random(f"{seed}/answers").sample(range(len(usable)), most))
+    return [question for position, question in enumerate(usable) if position in chosen]
+
+
+def answer(
+    questions: Sequence[QAPair],
+    asked: Sequence[QAPair],
+    rankings: Mapping[str, Timed],
+    pipelines: Pipelines,
+    limits: Limits,
+    journal: Journal,
+    display: Progress,
+) -> list[Answered]:
+    """What every arm did with every question; only `asked` ones have answers.
+
+    Arms that put the same prompt to the same model share the answer and its time, and batches are sorted by length
+    over all arms: most prompts of two arms are equal where their retrieval agrees.
+    """
+    passages = {
+        arm.name: {q.id: _passages(arm, q.id, rankings, limits.top_k) for q in asked}
+        for arm in ARMS
+        if arm.llm != "none"
+    }
+    prompts = {
+        name: {q.id: pipelines.render(q.question, [pipelines.text_of[c] for c in chosen[q.id]]) for q in asked}
+        for name, chosen in passages.items()
+    }
+    replies = _generate(prompts, pipelines, limits, journal, display)
+    found = []
+    for arm in ARMS:
+        by_question, seconds = rankings.get(arm.name, ({}, 0.0))
+        for question in questions:
+            prompt = prompts.get(arm.name, {}).get(question.id)
+            text, spent = replies[pipelines.llm_key[arm.llm], prompt] if prompt is not None else (None, 0.0)
+            contexts = tuple(pipelines.text_of[c] for c in passages.get(arm.name, {}).get(question.id, ()))
+            ranking = tuple(by_question.get(question.id, ()))[:KEPT_RANKS]
+            found.append(Answered(question.id, arm.name, ranking, contexts, text, seconds + spent))
+    return found
+
+
+def _passages(arm: Arm, question_id: str, rankings: Mapping[str, Timed], top_k: int) -> list[str]:
+    by_question = rankings[arm.name][0] if arm.retrieval != "none" else {}
+    return [chunk_id for chunk_id, _ in by_question.get(question_id, ())[:top_k]]
+
+
+def _generate(
+    prompts: Mapping[str, Mapping[str, str]], pipelines: Pipelines, limits: Limits, journal: Journal, display: Progress
+) -> dict[tuple[str, str], tuple[str, float]]:
+    """(model key, prompt) -> answer and seconds. A finished batch is in the journal and is not answered again."""
+    wanted: dict[str, dict[str, None]] = {}
+    which_of: dict[str, str] = {}
+    for arm in ARMS:
+        if arm.name in prompts:
+            key = pipelines.llm_key[arm.llm]
+            which_of.setdefault(key, arm.llm)
+            wanted.setdefault(key, {}).update(dict.fromkeys(prompts[arm.name].values()))
+    replies: dict[tuple[str, str], tuple[str, float]] = {}
+    total = sum(len(texts) for texts in wanted.values())
+    batches = [
+        (key, ordered[start : start + _BATCH])
+        for key, texts in wanted.items()
+        for ordered in [sorted(texts, key=lambda text: (-len(text), text))]
+        for start in range(0, len(ordered), _BATCH)
+    ]
+    done = sum(len(batch) for key, batch in batches if _unit(key, batch) in journal)
+    with display.stage("answering with every arm", total, "answers", done=done) as bar:
+        for key, batch in batches:
+            unit = _unit(key, batch)
+            if unit not in journal:
+                start = time.perf_counter()
+                texts = pipelines.generator(which_of[key]).generate(batch, Sampling(limits.max_new_tokens))
+                spent = (time.perf_counter() - start) / len(batch)
+                journal.append(unit, [[text.strip(), spent] for text in texts])
+                bar.advance(len(batch))
+            for prompt, (text, spent) in zip(batch, journal[unit], strict=True):
+                replies[key, prompt] = (text, spent)
+    return replies
+
+
+def _unit(key: str, batch: Sequence[str]) -> str:
+    return content_id(key, *batch)

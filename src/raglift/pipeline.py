@@ -1,0 +1,283 @@
+"""The order of the stages, nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from raglift import plugins
+from raglift.artifacts import Artifact, write_atomic, write_json
+from raglift.config import Config
+from raglift.corpus import stage as corpus_stage
+from raglift.evaluation import stage as evaluation_stage
+from raglift.index import stage as index_stage
+from raglift.index.store import FaissStore
+from raglift.models.device import resolve
+from raglift.models.encoder import Encoder, load_encoder
+from raglift.models.find import find_model
+from raglift.models.generation import Generator
+from raglift.models.llm import load_causal_lm, load_tokenizer
+from raglift.progress import Progress
+from raglift.records import QAPair, content_id, read_jsonl
+from raglift.report import build as report
+from raglift.report.html import render
+from raglift.runner import Runner
+from raglift.serve.models import Models
+from raglift.serve.parts import limits, pipelines
+from raglift.serve.result import RunResult
+from raglift.synthesis import stage as synthesis_stage
+from raglift.synthesis import training_sets
+from raglift.training import embedding_stage, llm_stage
+from raglift.training.examples import Example
+from raglift.training.outcome import read_outcome, strategy_key
+from raglift.training.pairs import Pair
+
+
+def run(config: Config, display: Progress | None = None) -> RunResult:
+    """Documents in, a measured lift out; stages that are already done are not done again.
+
+    Raises:
+        UserError: A mistake in the documents, the models or the settings, or another run is using the workspace.
+    """
+    display = display or Progress()
+    with Runner(config, display) as runner:
+        return _Pipeline(config, display, runner).run()
+
+
+class _Pipeline:
+    """One run. Each method is a stage: its key, its inputs, and the function that fills its folder."""
+
+    def __init__(self, config: Config, display: Progress, runner: Runner) -> None:
+        self._config = config
+        self._display = display
+        self._runner = runner
+        self._runtime = resolve(config.runtime, Path(config.workspace))
+        self._models = Models(config, self._runtime)
+        # A model that is nowhere is said before the first document is read.
+        self._revisions = {
+            "embedding": self._models.embedding.revision,
+            "llm": self._models.llm.revision,
+            "writer": find_model(config.synthesis.model).revision,
+            "similarity": find_model(config.evaluation.similarity_model).revision,
+        }
+        self._stores: dict[str, FaissStore] = {}
+        self._writer: Generator | None = None
+
+    def run(self) -> RunResult:
+        corpus = self._corpus()
+        base_index = self._index("base", corpus)
+        questions = self._synthesis(corpus, base_index)
+        sets = self._training_sets(corpus, questions, base_index)
+        self._embedding(corpus, questions, sets)
+        tuned_index = self._index("tuned", corpus)
+        self._llm(sets)
+        self._evaluation(corpus, questions, base_index, tuned_index)
+        return self._report()
+
+    def _corpus(self) -> Artifact:
+        documents, human = corpus_stage.read_sources(self._config)
+        inputs = {"sources": content_id([d.id for d in documents], [asdict(question) for question in human])}
+        settings = {
+            **self._config.corpus.model_dump(mode="json"),
+            "dev_share": self._config.data.dev_share_or_default,
+            "seed": self._config.seed,
+        }
+        artifact = self._runner.stage(
+            "corpus",
+            corpus_stage.VERSION,
+            settings,
+            inputs,
+            lambda out: corpus_stage.build(self._config, documents, human, out),
+        )
+        self._loaded = corpus_stage.Corpus(artifact.path)
+        return artifact
+
+    def _index(self, which: str, corpus: Artifact) -> Artifact:
+        key = self._models.embedding_key(which)
+        artifact = self._runner.stage(
+            f"index_{which}",
+            index_stage.VERSION,
+            self._config.index.model_dump(mode="json"),
+            {"corpus": corpus.key, "embedding": key},
+            lambda out: index_stage.build(
+                self._loaded.chunks, self._models.encoder(which), key, which, self._display, out
+            ),
+        )
+        self._stores[which] = FaissStore.open(artifact.path)
+        return artifact
+
+    def _synthesis(self, corpus: Artifact, index: Artifact) -> Artifact:
+        settings = {**self._config.synthesis.model_dump(mode="json"), "seed": self._config.seed}
+        settings["filters"] = settings["filters"] or plugins.names("question filter")
+        return self._runner.stage(
+            "synthesis",
+            synthesis_stage.VERSION,
+            settings,
+            {"corpus": corpus.key, "index": index.key, "writer": self._revisions["writer"]},
+            lambda out: synthesis_stage.build(
+                self._config.synthesis,
+                self._loaded,
+                self._load_writer,
+                self._models.encoder("base"),
+                self._stores["base"],
+                self._config.seed,
+                self._display,
+                out,
+            ),
+        )
+
+    def _load_writer(self) -> Generator:
+        if self._writer is None:
+            path = find_model(self._config.synthesis.model).path
+            model = load_causal_lm(path, self._runtime)
+            self._writer = Generator(model, load_tokenizer(path), self._config.synthesis.batch_size)
+        return self._writer
+
+    def _training_sets(self, corpus: Artifact, questions: Artifact, index: Artifact) -> Artifact:
+        llm, prompt = self._config.llm, self._models.prompt
+        settings = {
+            "absent": llm.absent,
+            "max_examples": llm.max_examples,
+            "top_k": self._config.retrieval.top_k,
+            "prompt": [prompt.name, prompt.version],
+            "seed": self._config.seed,
+        }
+        return self._runner.stage(
+            "training_sets",
+            training_sets.VERSION,
+            settings,
+            {"corpus": corpus.key, "questions": questions.key, "index": index.key, "llm": self._revisions["llm"]},
+            lambda out: training_sets.build(
+                llm,
+                self._config.retrieval.top_k,
+                self._loaded,
+                _synthetic(questions),
+                self._models.encoder("base"),
+                self._stores["base"],
+                self._models.render,
+                self._models.token_count,
+                self._models.window,
+                self._config.seed,
+                out,
+            ),
+        )
+
+    def _embedding(self, corpus: Artifact, questions: Artifact, sets: Artifact) -> None:
+        settings = self._config.embedding
+
+        def write(out: Path) -> None:
+            dev = [[q for q in pairs if q.split == "dev"] for pairs in (self._loaded.human, _synthetic(questions))]
+            pairs = [Pair(**row) for row in training_sets.load(sets.path, "pairs")]
+            embedding_stage.build(
+                settings,
+                pairs,
+                dev,
+                self._loaded,
+                self._models.embedding,
+                self._runtime,
+                self._config.runtime,
+                self._config.seed,
+                self._display,
+                out,
+            )
+
+        artifact = self._runner.stage(
+            "embedding",
+            embedding_stage.VERSION,
+            {
+                **settings.model_dump(mode="json"),
+                "strategies": strategy_key(settings.strategies),
+                "seed": self._config.seed,
+            },
+            {"corpus": corpus.key, "questions": questions.key, "sets": sets.key, "base": self._revisions["embedding"]},
+            write,
+        )
+        self._models.add(read_outcome(artifact.path, artifact.key))
+
+    def _llm(self, sets: Artifact) -> None:
+        settings = self._config.llm
+
+        def write(out: Path) -> None:
+            examples = [Example(**row) for row in training_sets.load(sets.path, "examples")]
+            llm_stage.build(
+                settings,
+                examples,
+                training_sets.load(sets.path, "dev"),
+                self._models.llm,
+                self._runtime,
+                self._config.runtime,
+                self._config.seed,
+                self._display,
+                out,
+            )
+
+        artifact = self._runner.stage(
+            "llm",
+            llm_stage.VERSION,
+            {
+                **settings.model_dump(mode="json"),
+                "strategies": strategy_key(settings.strategies),
+                "seed": self._config.seed,
+            },
+            {"sets": sets.key, "base": self._revisions["llm"]},
+            write,
+        )
+        self._models.add(read_outcome(artifact.path, artifact.key))
+
+    def _evaluation(self, corpus: Artifact, questions: Artifact, base: Artifact, tuned: Artifact) -> None:
+        config = self._config
+        prompt = self._models.prompt
+        settings = {
+            **config.evaluation.model_dump(mode="json"),
+            **config.retrieval.model_dump(mode="json"),
+            "prompt": [prompt.name, prompt.version],
+            "max_new_tokens": config.llm.max_new_tokens,
+            "seed": config.seed,
+        }
+        inputs = {
+            "corpus": corpus.key,
+            "questions": questions.key,
+            "base index": base.key,
+            "tuned index": tuned.key,
+            "similarity": self._revisions["similarity"],
+            **{f"{which} llm": self._models.llm_key(which) for which in ("base", "tuned")},
+        }
+
+        def write(out: Path) -> None:
+            sets = {
+                "human": [q for q in self._loaded.human if q.split == "test"],
+                "synthetic": [q for q in _synthetic(questions) if q.split == "test"],
+            }
+            similarity = Encoder(
+                load_encoder(find_model(config.evaluation.similarity_model).path, self._runtime), self._runtime
+            )
+            evaluation_stage.build(
+                config.evaluation,
+                limits(config),
+                sets,
+                pipelines(self._models, self._stores, self._loaded),
+                {chunk.id: chunk.document_id for chunk in self._loaded.chunks},
+                similarity,
+                config.seed,
+                self._display,
+                out,
+            )
+
+        self._runner.stage("evaluation", evaluation_stage.VERSION, settings, inputs, write)
+
+    def _report(self) -> RunResult:
+        folders = self._runner.folders
+        value = report.build(
+            self._config, folders, self._runner.stages, datetime.now(UTC).isoformat(timespec="seconds")
+        )
+        html = render(value, report.side_by_side(folders["evaluation"], self._loaded))
+        write_json(self._runner.folder / "report.json", value)
+        write_atomic(self._runner.folder / "report.html", html.encode("utf-8"))
+        self._runner.finish()
+        self._display.say(value["verdict"])
+        return RunResult(self._runner.folder)
+
+
+def _synthetic(artifact: Artifact) -> list[QAPair]:
+    return read_jsonl(artifact.path / "questions.jsonl", QAPair)

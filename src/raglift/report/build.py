@@ -1,0 +1,154 @@
+"""The report's data: what report.json holds, and the questions side by side."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from raglift.config import Config
+from raglift.corpus.stage import Corpus
+from raglift.evaluation.arms import ARMS
+from raglift.records import Answered, QAPair, Score, read_jsonl
+from raglift.release.choose import Choice, choose, headline, sentence
+
+_PASSAGES = 5
+_VERSIONED = (
+    "raglift",
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "peft",
+    "llama-index-core",
+    "faiss-cpu",
+    "datasets",
+    "ir-measures",
+    "bm25s",
+    "ragas",
+)
+
+
+def build(
+    config: Config,
+    folders: Mapping[str, Path],
+    stages: Sequence[Mapping[str, Any]],
+    created: str,
+) -> dict[str, Any]:
+    """Everything that report.json holds.
+
+    Args:
+        folders: Stage -> its artifact's folder.
+        stages: The run's stages with key, seconds and whether they were cached.
+        created: When, as ISO 8601 text.
+    """
+    summary = _read(folders["evaluation"] / "summary.json")
+    training = {target: _read(folders[target] / "training.json") for target in ("embedding", "llm")}
+    metrics = {
+        "embedding": headline("embedding", config.evaluation.retrieval),
+        "llm": headline("llm", config.evaluation.response),
+    }
+    choice = choose({target: training[target]["chosen"] for target in training}, summary["verdicts"], metrics)
+    funnel = [
+        row for stage in ("corpus", "synthesis", "training_sets") for row in _read(folders[stage] / "funnel.json")
+    ]
+    return {
+        "run": config.run,
+        "verdict": sentence(choice, summary, metrics),
+        "created": created,
+        "arms": {arm.name: {k: v for k, v in asdict(arm).items() if k != "name"} for arm in ARMS},
+        "question_sets": summary["question_sets"],
+        "retrieval": summary["retrieval"],
+        "response": summary["response"],
+        "verdicts": summary["verdicts"],
+        "funnel": funnel,
+        "training": training,
+        "stages": [{key: stage[key] for key in ("name", "key", "seconds", "cached")} for stage in stages],
+        "chosen": _chosen(choice),
+        "settings": config.model_dump(mode="json"),
+        "versions": _versions(),
+    }
+
+
+def _chosen(choice: Choice) -> dict[str, Any]:
+    return asdict(choice)
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text("utf-8"))
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def side_by_side(folder: Path, corpus: Corpus) -> list[dict[str, Any]]:
+    """Every answered question with each arm's passages, answer and scores; of a set without answers, every question.
+
+    Args:
+        folder: The evaluation's artifact.
+    """
+    chunks = {chunk.id: chunk for chunk in corpus.chunks}
+    rows = []
+    for path in sorted(folder.glob("*-questions.jsonl")):
+        name = path.name.removesuffix("-questions.jsonl")
+        questions = read_jsonl(path, QAPair)
+        answered: dict[tuple[str, str], Answered] = {
+            (item.qa_id, item.arm): item for item in read_jsonl(folder / f"{name}-answered.jsonl", Answered)
+        }
+        scores: dict[tuple[str, str], dict[str, float | None]] = {}
+        for score in read_jsonl(folder / f"{name}-scores.jsonl", Score):
+            scores.setdefault((score.qa_id, score.arm), {})[score.metric] = score.value
+        asked = {qa_id for (qa_id, _), item in answered.items() if item.answer is not None}
+        for question in questions:
+            if not asked or question.id in asked:
+                rows.append(_row(name, question, answered, scores, chunks))
+    return rows
+
+
+def _row(
+    name: str,
+    question: QAPair,
+    answered: Mapping[tuple[str, str], Answered],
+    scores: Mapping[tuple[str, str], Mapping[str, float | None]],
+    chunks: Mapping[str, Any],
+) -> dict[str, Any]:
+    relevant = {item.chunk_id for item in question.evidence}
+    whole = {item.document_id for item in question.evidence if item.chunk_id is None}
+    arms = {}
+    for arm in ARMS:
+        item = answered.get((question.id, arm.name))
+        if item is not None:
+            passages = [
+                {
+                    "chunk_id": chunk_id,
+                    "source": chunks[chunk_id].metadata.get("source", ""),
+                    "text": chunks[chunk_id].text,
+                    "relevant": chunk_id in relevant or chunks[chunk_id].document_id in whole,
+                    "score": score,
+                }
+                for chunk_id, score in item.ranking[:_PASSAGES]
+            ]
+            arms[arm.name] = {
+                "answer": item.answer,
+                "passages": passages,
+                "scores": dict(scores.get((question.id, arm.name), {})),
+            }
+    return {
+        "id": question.id,
+        "question_set": name,
+        "question": question.question,
+        "answers": list(question.answers),
+        "answerable": question.answerable,
+        "kind": question.kind,
+        "arms": arms,
+    }

@@ -1,0 +1,106 @@
+"""A finished run's arms on another set of questions about the same documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from raglift.artifacts import Store, stage_key
+from raglift.corpus.human import human_pairs
+from raglift.corpus.readers import HumanQuestion, read_beir
+from raglift.errors import UserError
+from raglift.evaluation import stage
+from raglift.models.encoder import Encoder, load_encoder
+from raglift.models.find import find_model
+from raglift.progress import Progress
+from raglift.records import Document, QAPair, content_id
+from raglift.serve.parts import limits, pipelines
+from raglift.serve.result import RunResult
+
+SCORED = ("question_sets", "retrieval", "response", "verdicts")
+
+
+def evaluate_on(result: RunResult, data: Path, display: Progress | None = None) -> dict[str, Any]:
+    """Score every arm of a finished run on a BEIR-layout set whose corpus is the run's.
+
+    A document of the set is one of the run's if its id is the run's source, or its text is the same. All questions are
+    test questions. The answers are kept in the workspace, so that a second call, or one after an interruption, pays for
+    what is missing only.
+
+    Returns:
+        `question_sets`, `retrieval`, `response` and `verdicts`, as in report.json.
+
+    Raises:
+        UserError: The set is not in BEIR layout, or its corpus is not the run's.
+    """
+    display = display or Progress()
+    questions, name = _questions(result, data), data.resolve().name
+    config = result.config
+    store = Store(result.folder.parent.parent)
+    inputs = {entry["name"]: entry["key"] for entry in result.state["stages"]} | {
+        "questions": content_id([asdict(question) for question in questions])
+    }
+    key = stage_key("evaluation_on", stage.VERSION, {"name": name}, inputs)
+
+    def write(out: Path) -> None:
+        stores = {which: result.store(which) for which in ("base", "tuned")}
+        document_of = {chunk.id: chunk.document_id for chunk in result.corpus.chunks}
+        similarity = Encoder(
+            load_encoder(find_model(config.evaluation.similarity_model).path, result.runtime), result.runtime
+        )
+        stage.build(
+            config.evaluation,
+            limits(config),
+            {name: questions},
+            pipelines(result.models, stores, result.corpus),
+            document_of,
+            similarity,
+            config.seed,
+            display,
+            out,
+        )
+
+    artifact = store.build("evaluation_on", key, write, display.warn)
+    summary = json.loads((artifact.path / "summary.json").read_text("utf-8"))
+    return {section: summary[section] for section in SCORED}
+
+
+def _questions(result: RunResult, data: Path) -> list[QAPair]:
+    documents, questions = read_beir(str(data))
+    renamed = _same_documents(documents, result.corpus.documents)
+    if not renamed:
+        raise UserError(
+            f"The corpus of {data} is not the run's.",
+            f"None of its {len(documents)} documents has an id or a text that the run's documents have.",
+            "Give a set over the documents that the run was made from, or start a run on this one with data.beir.",
+        )
+    moved = [
+        HumanQuestion(
+            q.id, q.question, q.answers, {renamed[s]: grade for s, grade in q.sources.items() if s in renamed}
+        )
+        for q in questions
+    ]
+    pairs, dropped = human_pairs(moved, result.corpus.documents, result.corpus.chunks, 0.0, 0)
+    if not pairs:
+        raise UserError(f"No question of {data} has its evidence in the run's documents.", str(dict(dropped)))
+    return pairs
+
+
+def _same_documents(theirs: Sequence[Document], ours: Sequence[Document]) -> dict[str, str]:
+    """Their source -> our source, for every document that both have."""
+    sources = {document.source for document in ours}
+    texts = {_squeezed(document.text): document.source for document in ours}
+    found = {}
+    for document in theirs:
+        if document.source in sources:
+            found[document.source] = document.source
+        elif _squeezed(document.text) in texts:
+            found[document.source] = texts[_squeezed(document.text)]
+    return found
+
+
+def _squeezed(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,112 @@
+"""The run's models, loaded when they are first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+
+from raglift import plugins
+from raglift.config import Config
+from raglift.models.device import Runtime
+from raglift.models.encoder import Encoder, load_encoder
+from raglift.models.find import FoundModel, find_model
+from raglift.models.generation import Generator
+from raglift.models.llm import load_causal_lm, load_tokenizer
+from raglift.training.outcome import Outcome
+
+GENERATION_BATCH = 32
+
+
+class Models:
+    """Base and tuned variants of the run's two models.
+
+    One language model is held at a time: the arms are scored model by model, and two would need twice the memory.
+    """
+
+    def __init__(self, config: Config, runtime: Runtime) -> None:
+        self._config = config
+        self._runtime = runtime
+        self._outcomes: dict[str, Outcome] = {}
+        self._encoders: dict[str, Encoder] = {}
+        self._generator: tuple[str, Generator] | None = None
+
+    @cached_property
+    def embedding(self) -> FoundModel:
+        """The base embedding model."""
+        return find_model(self._config.embedding.model)
+
+    @cached_property
+    def llm(self) -> FoundModel:
+        """The base language model."""
+        return find_model(self._config.llm.model)
+
+    def add(self, outcome: Outcome) -> None:
+        """Make a training's outcome known: from now on there is a tuned variant."""
+        self._outcomes[outcome.record.target] = outcome
+
+    def embedding_key(self, which: str) -> str:
+        """What decides the vectors: the weights of "base" or "tuned", which are the same where the base won."""
+        return self._key("embedding", which, self.embedding)
+
+    def llm_key(self, which: str) -> str:
+        """What decides the answers, likewise."""
+        return self._key("llm", which, self.llm)
+
+    def _key(self, target: str, which: str, base: FoundModel) -> str:
+        outcome = self._outcomes.get(target)
+        return outcome.record.key if which == "tuned" and outcome is not None and outcome.tuned else base.revision
+
+    def path(self, target: str, which: str) -> Path:
+        """The folder of a model; a tuned language model's may hold an adapter alone."""
+        outcome = self._outcomes.get(target)
+        if which == "tuned" and outcome is not None and outcome.tuned is not None:
+            return outcome.tuned
+        return self.embedding.path if target == "embedding" else self.llm.path
+
+    def encoder(self, which: str) -> Encoder:
+        """The embedding model, "base" or "tuned"."""
+        key = self.embedding_key(which)
+        if key not in self._encoders:
+            model = load_encoder(self.path("embedding", which), self._runtime)
+            self._encoders[key] = Encoder(model, self._runtime, self._config.runtime.batch_tokens)
+        return self._encoders[key]
+
+    def generator(self, which: str) -> Generator:
+        """The language model, "base" or "tuned"."""
+        key = self.llm_key(which)
+        if self._generator is None or self._generator[0] != key:
+            self._generator = None
+            tuned = self.path("llm", which)
+            model = load_causal_lm(self.llm.path, self._runtime, None if tuned == self.llm.path else tuned)
+            self._generator = (key, Generator(model, load_tokenizer(self.llm.path), GENERATION_BATCH))
+        return self._generator[1]
+
+    @cached_property
+    def prompt(self) -> Any:
+        """The prompt approach."""
+        return plugins.load("prompt", self._config.llm.prompt)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return load_tokenizer(self.llm.path)
+
+    def render(self, question: str, passages: Sequence[str]) -> str:
+        """The prompt's text, the same in training, evaluation and serving."""
+        text = self._tokenizer.apply_chat_template(
+            self.prompt.messages(question, passages), tokenize=False, add_generation_prompt=True
+        )
+        return str(text)
+
+    @cached_property
+    def window(self) -> int:
+        """Tokens that the language model can read and write in all."""
+        config = AutoConfig.from_pretrained(self.llm.path, trust_remote_code=False, local_files_only=True)
+        return int(getattr(config, "max_position_embeddings", None) or 2048)
+
+    def token_count(self, text: str) -> int:
+        """Tokens of a text, by the language model's tokenizer."""
+        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -1,0 +1,256 @@
+"""A run on disk, and its arms as LlamaIndex objects."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from llama_index.core import VectorStoreIndex
+from llama_index.core.base.base_retriever import BaseRetriever
+
+from raglift.artifacts import Artifact, Store
+from raglift.config import Config, config_from_dict
+from raglift.corpus.stage import Corpus
+from raglift.errors import UserError
+from raglift.evaluation.arms import ARMS, Arm, arm_named
+from raglift.index.ranking import Bm25
+from raglift.index.retrievers import Bm25Retriever, HybridRetriever
+from raglift.index.store import FaissStore
+from raglift.models.device import Runtime, resolve
+from raglift.models.embedding import LiftEmbedding
+from raglift.models.llm import LiftLLM
+from raglift.plugins import nearest
+from raglift.serve.engine import LiftQueryEngine
+from raglift.serve.models import Models
+from raglift.training.outcome import read_outcome
+
+RUNS = "runs"
+STATE = "run.json"
+
+
+def run_folder(run: str | Path, workspace: str | Path) -> Path:
+    """A run's folder, from its name in the workspace or the folder itself.
+
+    Raises:
+        UserError: There is no such run.
+    """
+    for folder in (Path(workspace) / RUNS / str(run), Path(run)):
+        if (folder / STATE).exists():
+            return folder
+    known = sorted(path.parent.name for path in Path(workspace).glob(f"{RUNS}/*/{STATE}"))
+    raise UserError(
+        f"There is no run called {str(run)!r} in {workspace}.",
+        nearest(str(run), known) if known else "There is no run at all.",
+        "Name a run or its folder; --workspace names where runs are kept.",
+    )
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """A run's run.json.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    try:
+        state: dict[str, Any] = json.loads((folder / STATE).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder / STATE} is damaged.", str(error), "Run the same `raglift run` command again: it writes it anew."
+        ) from error
+    return state
+
+
+def read_status(run: str | Path, workspace: str | Path) -> dict[str, Any]:
+    """What `raglift status` prints: the run's state and its stages."""
+    folder = run_folder(run, workspace)
+    state = read_state(folder)
+    return {"run": state["run"], "state": state["state"], "stages": state["stages"], "folder": str(folder)}
+
+
+def open_run(run: str | Path, workspace: str | Path = "indexes") -> RunResult:
+    """A finished run, by its name or folder.
+
+    Raises:
+        UserError: There is no such run, or it is not finished.
+    """
+    folder = run_folder(run, workspace)
+    state = read_state(folder)
+    if state["state"] != "done":
+        raise UserError(
+            f"The run {state['run']!r} is not finished.",
+            f"Its state is {state['state']!r}.",
+            "Run the same `raglift run` command again: it goes on from where it stopped.",
+        )
+    return RunResult(folder)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run. Everything that its methods return is a LlamaIndex object; models load when first used.
+
+    Example:
+        >>> run = raglift.open_run("quickstart")
+        >>> run.query_engine("tuned_both").query("How do I stop a loop early?")
+    """
+
+    folder: Path
+
+    @cached_property
+    def state(self) -> dict[str, Any]:
+        """The run's settings and the keys of its artifacts."""
+        return read_state(self.folder)
+
+    @cached_property
+    def config(self) -> Config:
+        """The run's settings."""
+        return config_from_dict(self.state["config"])
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """report.json."""
+        try:
+            value: dict[str, Any] = json.loads((self.folder / "report.json").read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.folder / 'report.json'} is missing or damaged.",
+                str(error),
+                "Run the same `raglift run` command again: it writes the report anew.",
+            ) from error
+        return value
+
+    @property
+    def beat_base(self) -> bool:
+        """Whether what would be released is measurably better than the base set-up."""
+        return bool(self.report["chosen"]["beat_base"])
+
+    @property
+    def chosen_arm(self) -> str:
+        """The arm that would be released."""
+        return str(self.report["chosen"]["arm"])
+
+    @property
+    def arms(self) -> list[str]:
+        """Every arm's name."""
+        return [arm.name for arm in ARMS]
+
+    def artifact(self, stage: str) -> Artifact:
+        """A stage's finished artifact, its files checked.
+
+        Raises:
+            UserError: It is missing, or a file of it is damaged.
+        """
+        key = next((entry["key"] for entry in self.state["stages"] if entry["name"] == stage), "")
+        found = Store(self.folder.parent.parent).open(stage, key) if key else None
+        if found is None:
+            raise UserError(
+                f"The run's {stage} is not there any more.",
+                f"Looked for {stage}/{key}.",
+                "Run the same `raglift run` command again: it builds what is missing.",
+            )
+        return found
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """Documents, chunks and human questions."""
+        return Corpus(self.artifact("corpus").path)
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """Device, precision and threads."""
+        return resolve(self.config.runtime, self.folder.parent.parent)
+
+    @cached_property
+    def models(self) -> Models:
+        """The run's models, base and tuned."""
+        models = Models(self.config, self.runtime)
+        for stage in ("embedding", "llm"):
+            artifact = self.artifact(stage)
+            models.add(read_outcome(artifact.path, artifact.key))
+        return models
+
+    @cached_property
+    def _stores(self) -> dict[str, FaissStore]:
+        return {}
+
+    def store(self, which: str) -> FaissStore:
+        """The vector store of the "base" or the "tuned" embedding model."""
+        if which not in self._stores:
+            self._stores[which] = FaissStore.open(self.artifact(f"index_{which}").path)
+        return self._stores[which]
+
+    @cached_property
+    def bm25(self) -> Bm25:
+        """BM25 over the run's chunks."""
+        return Bm25([chunk.id for chunk in self.corpus.chunks], [chunk.text for chunk in self.corpus.chunks])
+
+    def _arm(self, name: str | None) -> Arm:
+        name = name or self.chosen_arm
+        if name not in self.arms:
+            raise UserError(f"The run has no arm called {name!r}.", nearest(name, self.arms))
+        return arm_named(name)
+
+    def embedding(self, arm: str | None = None) -> LiftEmbedding:
+        """The arm's embedding model, the chosen arm's by default.
+
+        Raises:
+            UserError: The arm has none.
+        """
+        chosen = self._arm(arm)
+        if chosen.embedding == "none":
+            raise UserError(f"The arm {chosen.name!r} has no embedding model.")
+        key = self.models.embedding_key(chosen.embedding)
+        source = self.models.path("embedding", chosen.embedding)
+        return LiftEmbedding(self.models.encoder(chosen.embedding), f"{self.config.embedding.model}@{key}", source)
+
+    def llm(self, arm: str | None = None) -> LiftLLM:
+        """The arm's language model, the chosen arm's by default.
+
+        Raises:
+            UserError: The arm has none.
+        """
+        chosen = self._arm(arm)
+        if chosen.llm == "none":
+            raise UserError(f"The arm {chosen.name!r} has no language model.", "It only ranks passages.")
+        key = self.models.llm_key(chosen.llm)
+        return LiftLLM(
+            self.models.generator(chosen.llm),
+            name=f"{self.config.llm.model}@{key}",
+            max_new_tokens=self.config.llm.max_new_tokens,
+        )
+
+    def index(self, arm: str | None = None) -> VectorStoreIndex:
+        """The arm's vector index."""
+        chosen = self._arm(arm)
+        return VectorStoreIndex.from_vector_store(self.store(chosen.embedding), embed_model=self.embedding(chosen.name))
+
+    def retriever(self, arm: str | None = None, top_k: int | None = None) -> BaseRetriever:
+        """The arm's retriever; `top_k` passages, as many as the language model reads by default.
+
+        Raises:
+            UserError: The arm does not retrieve.
+        """
+        chosen = self._arm(arm)
+        settings = self.config.retrieval
+        top_k = top_k or settings.top_k
+        if chosen.retrieval == "none":
+            raise UserError(f"The arm {chosen.name!r} does not retrieve.", "It answers from memory.")
+        if chosen.retrieval == "dense":
+            return self.index(chosen.name).as_retriever(similarity_top_k=top_k)
+        nodes = {node.node_id: node for node in self.store("base").get_nodes()}
+        if chosen.retrieval == "bm25":
+            return Bm25Retriever(self.bm25, nodes, top_k)
+        dense = self.index(chosen.name).as_retriever(similarity_top_k=settings.depth)
+        return HybridRetriever(dense, self.bm25, nodes, top_k, settings.depth, settings.rrf_k)
+
+    def query_engine(self, arm: str | None = None) -> LiftQueryEngine:
+        """The arm as a query engine, the chosen arm by default.
+
+        Raises:
+            UserError: The arm does not answer.
+        """
+        chosen = self._arm(arm)
+        retriever = None if chosen.retrieval == "none" else self.retriever(chosen.name)
+        return LiftQueryEngine(retriever=retriever, llm=self.llm(chosen.name), prompt=self.models.prompt)

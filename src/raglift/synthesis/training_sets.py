@@ -1,0 +1,180 @@
+"""The training sets: (query, passage) pairs for the embedding model, prompts with answers for the language model.
+
+Language-model examples follow RAFT (Zhang et al. 2024): the question with the passages that the project's own index
+brings, the evidence among distractors; in a share of them the evidence is withheld and the answer is to abstain. They
+are built with the base index, so that tuning the embedding model differently does not retrain the language model.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, disable_progress_bars
+
+from raglift.abstention import ABSTAIN
+from raglift.artifacts import write_json
+from raglift.config import LLMConfig
+from raglift.corpus.stage import Corpus
+from raglift.index.ranking import Ranking, dense_rankings
+from raglift.index.store import FaissStore
+from raglift.models.encoder import Encoder
+from raglift.records import QAPair, content_id
+from raglift.synthesis.words import words
+from raglift.training.examples import Example
+from raglift.training.pairs import Pair
+
+VERSION = 1
+disable_progress_bars()
+_DEPTH = 20
+_DEV_QUESTIONS = 64
+"""Development questions that the language model answers at each scoring; people's come first."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevExample:
+    """A development question as the model will meet it in serving."""
+
+    prompt: str
+    answers: tuple[str, ...]
+    answerable: bool
+
+
+Render = Callable[[str, Sequence[str]], str]
+"""(question, passages) -> the prompt's text, by the same renderer as in serving."""
+
+
+def embedding_pairs(questions: Sequence[QAPair], corpus: Corpus) -> list[Pair]:
+    """One pair a training question: its own passage is the positive."""
+    pairs = []
+    for question in questions:
+        chunk_id = question.evidence[0].chunk_id
+        if question.split == "train" and question.origin == "synthetic" and chunk_id:
+            pairs.append(Pair(question.question, corpus.text_of[chunk_id], chunk_id))
+    return pairs
+
+
+class ExampleMaker:
+    """Puts passages beside a question, as the base index finds them.
+
+    Args:
+        top_k: Passages a prompt.
+        absent: Share of the examples whose evidence is withheld.
+    """
+
+    def __init__(self, corpus: Corpus, render: Render, top_k: int, absent: float, seed: int) -> None:
+        self._corpus = corpus
+        self._render = render
+        self._top_k = top_k
+        self._absent = absent
+        self._rng = random.Random(f"{seed}/examples")
+
+    def example(self, question: QAPair, ranking: Ranking) -> tuple[Example, str]:
+        """The example, and whether its evidence was `found` by the index, `put in`, or `withheld`."""
+        evidence = {item.chunk_id for item in question.evidence}
+        found = [chunk_id for chunk_id, _ in ranking]
+        if self._rng.random() < self._absent:
+            passages = [chunk_id for chunk_id in found if not self._tells(question, chunk_id)][: self._top_k]
+            return self._made(question, passages, ABSTAIN), "withheld"
+        passages = found[: self._top_k]
+        if evidence & set(passages):
+            return self._made(question, passages, question.answers[0]), "found"
+        own = question.evidence[0].chunk_id
+        assert own is not None  # synthetic evidence is always a passage
+        passages[self._rng.randrange(max(1, len(passages)))] = own
+        return self._made(question, passages, question.answers[0]), "put in"
+
+    def _tells(self, question: QAPair, chunk_id: str) -> bool:
+        own = {item.chunk_id for item in question.evidence if item.chunk_id}
+        if chunk_id in own or any(chunk_id in self._corpus.similar.get(other, ()) for other in own):
+            return True
+        return " ".join(words(question.answers[0])) in " ".join(words(self._corpus.text_of[chunk_id]))
+
+    def _made(self, question: QAPair, passages: Sequence[str], answer: str) -> Example:
+        texts = [self._corpus.text_of[chunk_id] for chunk_id in passages]
+        return Example(self._render(question.question, texts), answer)
+
+
+def build(
+    settings: LLMConfig,
+    top_k: int,
+    corpus: Corpus,
+    questions: Sequence[QAPair],
+    encoder: Encoder,
+    store: FaissStore,
+    render: Render,
+    token_count: Callable[[str], int],
+    window: int,
+    seed: int,
+    out: Path,
+) -> None:
+    """Write the datasets `pairs`, `examples` and `dev`, and funnel.json.
+
+    Args:
+        questions: The synthetic questions of every split; the human ones come with the corpus.
+        token_count: Tokens of a text, by the language model's tokenizer.
+        window: The model's context in tokens; an example whose answer would not fit is left out, never cut.
+    """
+    pairs = embedding_pairs(questions, corpus)
+    answered = [q for q in questions if q.split == "train" and q.answers]
+    if settings.max_examples is not None and len(answered) > settings.max_examples:
+        answered = random.Random(f"{seed}/sample").sample(answered, settings.max_examples)
+    maker = ExampleMaker(corpus, render, top_k, settings.absent, seed)
+    rankings = dense_rankings(store, encoder.encode([q.question for q in answered], "query"), _DEPTH)
+    examples, counts = [], Counter[str]()
+    for question, ranking in zip(answered, rankings, strict=True):
+        example, how = maker.example(question, ranking)
+        fits = token_count(example.prompt) + token_count(example.answer) < window
+        counts[f"examples, evidence {how}" if fits else "examples dropped: too long for the model"] += 1
+        if fits:
+            examples.append(example)
+    dev = dev_questions(questions, corpus, seed)
+    found = dense_rankings(store, encoder.encode([q.question for q in dev], "query"), top_k)
+    dev_examples = [
+        DevExample(render(q.question, [corpus.text_of[chunk_id] for chunk_id, _ in ranking]), q.answers, q.answerable)
+        for q, ranking in zip(dev, found, strict=True)
+    ]
+    for name, rows in (("pairs", pairs), ("examples", examples), ("dev", dev_examples)):
+        _save([asdict(row) for row in rows], out / name)
+    counts["pairs for the embedding model"] = len(pairs)
+    counts["development questions for the language model"] = len(dev)
+    funnel = [{"stage": "training sets", "reason": reason, "count": count} for reason, count in sorted(counts.items())]
+    write_json(out / "funnel.json", funnel)
+
+
+def dev_questions(questions: Sequence[QAPair], corpus: Corpus, seed: int) -> list[QAPair]:
+    """Development questions with a known right reaction: people's first, then synthetic ones, at most 64."""
+
+    def usable(pairs: Sequence[QAPair]) -> list[QAPair]:
+        return [pair for pair in pairs if pair.split == "dev" and (pair.answers or not pair.answerable)]
+
+    rng = random.Random(f"{seed}/dev")
+    human, synthetic = usable(corpus.human), usable(questions)
+    rng.shuffle(human)
+    rng.shuffle(synthetic)
+    return (human + synthetic)[:_DEV_QUESTIONS]
+
+
+def _save(rows: list[dict[str, object]], folder: Path) -> None:
+    """A Hugging Face dataset on disk, with a fingerprint made of its rows so that equal rows give equal bytes.
+
+    No rows, no folder: datasets cannot read back a set without columns.
+    """
+    if not rows:
+        return
+    columns = sorted({key for row in rows for key in row})
+    dataset = Dataset.from_dict({key: [row[key] for row in rows] for key in columns})
+    dataset._fingerprint = content_id(rows)
+    dataset.save_to_disk(str(folder))
+
+
+def load(folder: Path, name: str) -> list[dict[str, Any]]:
+    """The rows of a dataset that `build` saved; none if it had none."""
+    if not (folder / name).exists():
+        return []
+    rows: list[dict[str, Any]] = Dataset.load_from_disk(str(folder / name)).to_list()
+    return rows

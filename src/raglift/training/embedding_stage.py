@@ -1,0 +1,120 @@
+"""The embedding stage: pairs in, a tuned sentence-transformers model out, or the base if nothing beat it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+from torch import nn
+
+from raglift import plugins
+from raglift.artifacts import WORK
+from raglift.config import EmbeddingConfig, RuntimeConfig
+from raglift.corpus.stage import Corpus
+from raglift.evaluation.retrieval import score_rankings
+from raglift.index.ranking import Ranking
+from raglift.models.device import Runtime
+from raglift.models.encoder import Encoder, load_encoder
+from raglift.models.find import FoundModel
+from raglift.progress import Progress
+from raglift.records import QAPair
+from raglift.training import recipe
+from raglift.training.loop import Settings, Task, fit
+from raglift.training.outcome import MODEL, strategies_of, write_outcome
+from raglift.training.pairs import Pair, PairBatches
+
+VERSION = 1
+METRIC = "nDCG@10"
+_DEPTH = 10
+
+
+class DevScore:
+    """Mean nDCG@10 on the development questions, those of people and the synthetic ones counting equally as sets.
+
+    The whole corpus is encoded, exactly as the index stage will do it.
+    """
+
+    def __init__(self, sets: Sequence[Sequence[QAPair]], corpus: Corpus, runtime: Runtime, batch_tokens: int) -> None:
+        self._sets = [[q for q in questions if q.evidence] for questions in sets]
+        self._sets = [questions for questions in self._sets if questions]
+        self._corpus = corpus
+        self._runtime = runtime
+        self._batch_tokens = batch_tokens
+        self._document = {chunk.id: chunk.document_id for chunk in corpus.chunks}
+
+    def __len__(self) -> int:
+        return sum(len(questions) for questions in self._sets)
+
+    def __call__(self, model: nn.Module) -> float:
+        """The score of a model as it stands."""
+        assert isinstance(model, SentenceTransformer)
+        encoder = Encoder(model, self._runtime, self._batch_tokens)
+        chunks = self._corpus.chunks
+        passages = encoder.encode([chunk.text for chunk in chunks], "passage")
+        means = []
+        for questions in self._sets:
+            scores = encoder.encode([q.question for q in questions], "query") @ passages.T
+            best = np.argsort(-scores, axis=1, kind="stable")[:, :_DEPTH]
+            rankings: dict[str, Ranking] = {
+                question.id: tuple((chunks[row].id, float(line[row])) for row in rows)
+                for question, rows, line in zip(questions, best, scores, strict=True)
+            }
+            values = [s.value for s in score_rankings(questions, rankings, [METRIC], self._document, "dev")]
+            means.append(float(np.mean([value for value in values if value is not None])))
+        return float(np.mean(means))
+
+
+def build(
+    settings: EmbeddingConfig,
+    rows: Sequence[Pair],
+    dev: Sequence[Sequence[QAPair]],
+    corpus: Corpus,
+    base: FoundModel,
+    runtime: Runtime,
+    runtime_settings: RuntimeConfig,
+    seed: int,
+    display: Progress,
+    out: Path,
+) -> None:
+    """Train and write `model/` (a plain sentence-transformers folder), model.json and training.json into `out`.
+
+    Args:
+        rows: Training pairs.
+        dev: Development question sets, which choose the checkpoint and the mix.
+        base: The model to start from.
+    """
+    strategies = strategies_of(settings.strategies)
+    score = DevScore(dev, corpus, runtime, runtime_settings.batch_tokens)
+    if not strategies or len(rows) < 2 or not len(score):
+        display.warn(_why_not(bool(strategies), len(rows), "pairs"))
+        write_outcome(out, "embedding", base, settings.strategies, None, None)
+        return
+    model = load_encoder(base.path, runtime)
+    batches = PairBatches(rows, corpus.similar, model, settings.batch_size, seed)
+    loop = Settings(
+        steps=recipe.steps(settings.epochs, "embedding", len(batches)),
+        learning_rate=recipe.learning_rate(settings.learning_rate, "embedding", strategies, len(rows)),
+        warmup=settings.warmup,
+        weight_decay=settings.weight_decay,
+        evaluations=settings.evaluations,
+        seed=seed,
+        checkpoint_seconds=runtime_settings.checkpoint_seconds,
+    )
+    objective = plugins.load("objective", settings.objective)
+    task = Task("embedding", batches, objective.build(model), score)
+    fitted = fit(model, task, strategies, loop, runtime, out / WORK, display)
+    if fitted.chosen != "base":
+        tuned = fitted.model
+        for strategy in strategies:
+            tuned = strategy.finish(tuned)
+        assert isinstance(tuned, SentenceTransformer)
+        tuned.save_pretrained(str(out / MODEL), create_model_card=False, safe_serialization=True)
+    write_outcome(out, "embedding", base, settings.strategies, fitted, loop)
+
+
+def _why_not(strategies: bool, rows: int, what: str) -> str:
+    if not strategies:
+        return "No strategy is named: the base stays as it is."
+    return f"Nothing to train on or to choose by ({rows} {what}): the base stays as it is."

@@ -1,0 +1,102 @@
+"""The language-model stage: examples in, an adapter or a tuned model out, or the base if nothing beat it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from raglift import plugins
+from raglift.abstention import abstains
+from raglift.artifacts import WORK
+from raglift.config import LLMConfig, RuntimeConfig
+from raglift.models.device import Runtime
+from raglift.models.find import FoundModel
+from raglift.models.generation import Generator, Sampling
+from raglift.models.llm import load_causal_lm, load_tokenizer
+from raglift.progress import Progress
+from raglift.training import recipe
+from raglift.training.examples import Example, ExampleBatches
+from raglift.training.loop import Settings, Task, fit
+from raglift.training.outcome import MODEL, strategies_of, write_outcome
+
+VERSION = 1
+
+
+class DevScore:
+    """Mean token F1 on the development questions, abstaining counted as in SQuAD 2.0: right where the documents do not
+    say, wrong elsewhere (Rajpurkar et al. 2018)."""
+
+    def __init__(
+        self, examples: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, max_new_tokens: int
+    ) -> None:
+        self._examples = examples
+        self._tokenizer = tokenizer
+        self._max_new_tokens = max_new_tokens
+        self._metric = plugins.load("response metric", "token_f1")
+
+    def __call__(self, model: nn.Module) -> float:
+        """The score of a model as it stands."""
+        generator = Generator(model, self._tokenizer)  # type: ignore[arg-type]
+        prompts = [example["prompt"] for example in self._examples]
+        answers = generator.generate(prompts, Sampling(self._max_new_tokens))
+        return sum(map(self._one, self._examples, answers)) / len(self._examples)
+
+    def _one(self, example: dict[str, Any], answer: str) -> float:
+        if not example["answerable"] or abstains(answer):
+            return float(abstains(answer) and not example["answerable"])
+        return max(float(self._metric.compare(answer, reference)) for reference in example["answers"])
+
+
+def build(
+    settings: LLMConfig,
+    rows: Sequence[Example],
+    dev: Sequence[dict[str, Any]],
+    base: FoundModel,
+    runtime: Runtime,
+    runtime_settings: RuntimeConfig,
+    seed: int,
+    display: Progress,
+    out: Path,
+) -> None:
+    """Train and write `model/` (what the strategy saves: an adapter, or whole weights), model.json and training.json.
+
+    Args:
+        rows: Training examples.
+        dev: Development prompts with their answers, which choose the checkpoint.
+        base: The model to start from.
+    """
+    strategies = strategies_of(settings.strategies)
+    if not strategies or not rows or not dev:
+        display.warn("Nothing to tune the language model with or to choose by: the base stays as it is.")
+        write_outcome(out, "llm", base, settings.strategies, None, None)
+        return
+    full = any(strategy.full_precision for strategy in strategies)
+    loading = Runtime(runtime.device, torch.float32, runtime.threads) if full else runtime
+    torch.manual_seed(seed)  # adapters are drawn at random
+    model = load_causal_lm(base.path, loading)
+    tokenizer = load_tokenizer(base.path)
+    batches = ExampleBatches(rows, tokenizer, runtime.device, settings.batch_size, seed)
+    loop = Settings(
+        steps=recipe.steps(settings.epochs, "llm", len(batches)),
+        learning_rate=recipe.learning_rate(settings.learning_rate, "llm", strategies, len(rows)),
+        warmup=settings.warmup,
+        weight_decay=settings.weight_decay,
+        evaluations=settings.evaluations,
+        seed=seed,
+        checkpoint_seconds=runtime_settings.checkpoint_seconds,
+    )
+    objective = plugins.load("objective", settings.objective)
+    task = Task("llm", batches, objective.build(model), DevScore(dev, tokenizer, settings.max_new_tokens))
+    fitted = fit(model, task, strategies, loop, runtime, out / WORK, display)
+    if fitted.chosen != "base" and not any(s.save(fitted.model, out / MODEL) for s in strategies):
+        tuned = fitted.model
+        for strategy in strategies:
+            tuned = strategy.finish(tuned)
+        tuned.save_pretrained(str(out / MODEL), safe_serialization=True)  # type: ignore[operator]
+        tokenizer.save_pretrained(str(out / MODEL))
+    write_outcome(out, "llm", base, settings.strategies, fitted, loop)

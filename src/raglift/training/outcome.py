@@ -1,0 +1,81 @@
+"""What a training stage leaves behind: the tuned model if it won, and how it was chosen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from raglift.artifacts import write_json
+from raglift.config import StrategySpec
+from raglift.models.find import FoundModel
+from raglift.plugins import load
+from raglift.records import Target, TrainedModel
+from raglift.training.loop import Fitted, Settings
+from raglift.training.strategy import Strategy
+
+MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished training artifact: its record and the folder of the tuned model, None where the base won."""
+
+    record: TrainedModel
+    tuned: Path | None
+
+
+def strategies_of(specs: Sequence[StrategySpec]) -> list[Strategy]:
+    """The strategies that a config names, with their settings."""
+    return [load("strategy", spec.name)(**spec.settings) for spec in specs]
+
+
+def strategy_key(specs: Sequence[StrategySpec]) -> list[list[Any]]:
+    """What of the strategies decides the result: name, version and every hyper-parameter, defaults included."""
+    return [
+        [spec.name, strategy.version, strategy.model_dump(mode="json")]
+        for spec, strategy in zip(specs, strategies_of(specs), strict=True)
+    ]
+
+
+def write_outcome(
+    out: Path,
+    target: Target,
+    base: FoundModel,
+    specs: Sequence[StrategySpec],
+    fitted: Fitted | None,
+    settings: Settings | None,
+) -> None:
+    """Write model.json (`TrainedModel`) and training.json (history, candidates, settings) into `out`."""
+    chosen = fitted.chosen if fitted is not None else "base"
+    record = TrainedModel(
+        target,
+        base.name,
+        base.revision,
+        tuple(spec.name for spec in specs),
+        "" if chosen == "base" else MODEL,
+        "",
+        chosen,
+        {candidate.name: candidate.score for candidate in fitted.candidates} if fitted else {},
+    )
+    write_json(out / "model.json", asdict(record))
+    used: Mapping[str, Any] = (
+        {k: v for k, v in asdict(settings).items() if k != "checkpoint_seconds"} if settings else {}
+    )
+    training = {
+        "strategies": list(record.strategies),
+        "chosen": chosen,
+        "history": list(fitted.history) if fitted else [],
+        "candidates": [{"name": c.name, "dev": c.score} for c in fitted.candidates] if fitted else [],
+        "settings": dict(used),
+    }
+    write_json(out / "training.json", training)
+
+
+def read_outcome(folder: Path, key: str) -> Outcome:
+    """The outcome that `write_outcome` wrote under an artifact's key."""
+    value = json.loads((folder / "model.json").read_text("utf-8")) | {"key": key}
+    record = TrainedModel(**(value | {"strategies": tuple(value["strategies"])}))
+    return Outcome(record, None if record.chosen == "base" else folder / MODEL)
