@@ -7,6 +7,7 @@ with the sha256 of every file, syncing, and renaming the folder. A folder withou
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -64,7 +65,11 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """`write_atomic` of `value` as readable JSON."""
-    write_atomic(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8"))
+    write_atomic(path, _json_bytes(value))
+
+
+def _json_bytes(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +108,15 @@ class Store:
         """
         folder = self.folder(stage, key)
         try:
-            manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+            data = (folder / MANIFEST).read_bytes()
+            manifest = json.loads(data)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             raise DamagedError(f"{folder / MANIFEST} is damaged.", str(error), _REBUILD) from error
-        files = manifest.get("files", {})
-        if (
-            manifest.get("stage") != stage
-            or manifest.get("key") != key
-            or manifest.get("sha256") != _listing_hash(files)
-        ):
+        if not _sealed(data, manifest) or (manifest["stage"], manifest["key"]) != (stage, key):
             raise DamagedError(f"{folder / MANIFEST} is damaged.", "Its own checksum does not match.", _REBUILD)
+        files = manifest["files"]
         found = {_relative(path, folder) for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
         for name in sorted(found ^ set(files)):
             raise DamagedError(
@@ -139,13 +141,17 @@ class Store:
             existing = self.open(stage, key)
         except DamagedError as error:
             warn(f"{error.what} Building it again.")
-            shutil.rmtree(self.folder(stage, key))
             existing = None
         if existing is not None:
             return existing
         folder = self.folder(stage, key)
         partial = folder.with_name(folder.name + ".partial")
-        (partial / WORK).mkdir(parents=True, exist_ok=True)
+        try:
+            if folder.exists():  # damaged, or without a manifest
+                shutil.rmtree(folder)
+            _keep_work_only(partial)
+        except OSError as error:
+            raise _disk_error(error, partial) from error
         spent = _Stopwatch(partial / WORK / "seconds")
         try:
             write(partial)
@@ -183,25 +189,40 @@ def _relative(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
-def _listing_hash(files: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+def _seal(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _sealed(data: bytes, manifest: Any) -> bool:
+    """Whether the manifest is, to the byte, what `_finish` wrote."""
+    if not isinstance(manifest, dict) or set(manifest) != {"stage", "key", "seconds", "files", "sha256"}:
+        return False
+    content = {name: value for name, value in manifest.items() if name != "sha256"}
+    # The first manifests sealed their list of files alone.
+    return _json_bytes(manifest) == data and manifest["sha256"] in (_seal(content), _seal(manifest["files"]))
+
+
+def _keep_work_only(partial: Path) -> None:
+    """What an interrupted attempt left outside of `work/` may be half written, and would be taken for finished."""
+    (partial / WORK).mkdir(parents=True, exist_ok=True)
+    for path in partial.iterdir():
+        if path.name != WORK:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _finish(stage: str, key: str, partial: Path, folder: Path, seconds: float) -> Artifact:
     try:
-        shutil.rmtree(partial / WORK, ignore_errors=True)
-        paths = sorted(path for path in partial.rglob("*") if path.is_file() and path.name != MANIFEST)
+        skipped = (partial / MANIFEST, partial / WORK)
+        paths = sorted(
+            path for top in partial.iterdir() if top not in skipped for path in (top, *top.rglob("*")) if path.is_file()
+        )
         for path in paths:
             _sync(path)
         files = {_relative(path, partial): file_sha256(path) for path in paths}
-        listing = {
-            "stage": stage,
-            "key": key,
-            "seconds": round(seconds, 3),
-            "files": files,
-            "sha256": _listing_hash(files),
-        }
-        write_json(partial / MANIFEST, listing)
+        content = {"stage": stage, "key": key, "seconds": round(seconds, 3), "files": files}
+        write_json(partial / MANIFEST, content | {"sha256": _seal(content)})
+        if (partial / WORK).exists():  # only now: until here a full disk or a crash loses no work
+            shutil.rmtree(partial / WORK)
         os.replace(partial, folder)
         _sync(folder.parent)
     except OSError as error:
@@ -210,10 +231,8 @@ def _finish(stage: str, key: str, partial: Path, folder: Path, seconds: float) -
 
 
 def _disk_error(error: OSError, folder: Path) -> UserError | OSError:
-    import errno
-
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(folder).free / 1e6
+        free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free / 1e6
         return UserError(
             f"The disk that holds {folder} is full.",
             f"{free:.0f} MB are free.",

@@ -163,7 +163,7 @@ class LLMConfig(TuningConfig):
     model: Name = Field(default="SmolLM2-135M-Instruct", description=_ABOUT["model"])
     strategies: list[Strategy] = Field(default=["lora"], validate_default=True, description=_ABOUT["strategies"])
     objective: Objective = Field(default="answer_only", description=_ABOUT["objective"])
-    batch_size: Count = Field(default=8, description=_ABOUT["batch_size"])
+    batch_size: Count = Field(default=4, description=_ABOUT["batch_size"])
     weight_decay: NotNegative = Field(default=0.0, description=_ABOUT["weight_decay"])
     evaluations: Count = Field(default=2, description=_ABOUT["evaluations"])
     prompt: Prompt = "grounded"
@@ -172,7 +172,7 @@ class LLMConfig(TuningConfig):
     """Most training examples; null: all."""
     absent: Part = 0.2
     """Share of the training examples whose evidence is withheld, so that the model learns to abstain."""
-    max_new_tokens: Count = 40
+    max_new_tokens: Count = 32
     """Longest answer, in tokens."""
 
 

@@ -275,7 +275,6 @@ class _Pipeline:
         write_json(self._runner.folder / "report.json", value)
         write_atomic(self._runner.folder / "report.html", html.encode("utf-8"))
         self._runner.finish()
-        self._display.say(value["verdict"])
         return RunResult(self._runner.folder)
 
 

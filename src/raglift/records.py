@@ -198,13 +198,13 @@ def read_jsonl(path: Path, cls: type[Record]) -> list[Record]:
 def iter_jsonl(path: Path, cls: type[Record]) -> Iterator[Record]:
     """Like `read_jsonl`, one record at a time."""
     try:
-        file = path.open(encoding="utf-8")
+        file = path.open("rb")
     except OSError as error:
         raise UserError(f"Cannot read {path}.", str(error)) from error
     with file:
         for number, line in enumerate(file, 1):
             try:
-                yield parse_line(line, cls)
+                yield parse_line(line.decode("utf-8"), cls)
             except (ValidationError, ValueError) as error:
                 raise UserError(
                     f"{path}:{number} is not a {cls.__name__} record.",

@@ -37,8 +37,9 @@ class Runner:
 
     def __enter__(self) -> Runner:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._root.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
+            self._begin()
         except Timeout as error:
             raise UserError(
                 f"Another run is using the workspace {self._root}.",
@@ -46,13 +47,17 @@ class Runner:
                 "Wait for it to end, or give this run a `workspace` of its own.",
             ) from error
         except OSError as error:
+            self._lock.release()
             raise UserError(
                 f"Cannot write to the workspace {self._root}.", str(error), "Choose another `workspace`."
             ) from error
+        return self
+
+    def _begin(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
         write_atomic(self._root / ".holder", f"process {os.getpid()}, run {self._config.run}".encode())
         write_atomic(self.folder / "config.yaml", dump_config(self._config).encode("utf-8"))
         self._save("running")
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         try:

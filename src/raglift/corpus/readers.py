@@ -92,15 +92,13 @@ def read_beir(name: str) -> tuple[list[Document], list[HumanQuestion]]:
         raise UserError(f"There is no folder {name!r}.", "`data.beir` names a folder in BEIR layout.")
     documents = []
     for row in _json_lines(folder / "corpus.jsonl", ("_id", "text")):
-        title, text = str(row.get("title") or ""), str(row["text"])
+        title, text = str(row.get("title") or ""), str(row["text"] or "")
         body = f"{title}\n{text}" if title else text
         if body.strip():
             documents.append(document(str(row["_id"]), body, {"title": title} if title else {}))
     grades = _qrels(folder)
     questions = [
-        HumanQuestion(
-            str(row["_id"]), str(row["text"]), tuple(str(a) for a in row.get("answers") or ()), grades[str(row["_id"])]
-        )
+        HumanQuestion(str(row["_id"]), str(row["text"]), _texts(row.get("answers")), grades[str(row["_id"])])
         for row in _json_lines(folder / "queries.jsonl", ("_id", "text"))
         if grades.get(str(row["_id"]))
     ]
@@ -110,21 +108,28 @@ def read_beir(name: str) -> tuple[list[Document], list[HumanQuestion]]:
 
 
 def _json_lines(path: Path, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Every line's object. All have `keys`, of which the first names the line and is not repeated."""
     try:
         lines = _read_text(path).split("\n")
     except UserError as error:
         if not path.exists():
             raise UserError(f"{path} is missing.", "", "A BEIR set has corpus.jsonl, queries.jsonl, qrels/.") from error
         raise
+    seen: set[str] = set()
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
+            json.dumps(row, ensure_ascii=False).encode("utf-8")  # half a surrogate pair, escaped, is no text
         except ValueError as error:
             raise UserError(f"{path}:{number} is not JSON.", str(error)) from error
         if not isinstance(row, dict) or any(key not in row for key in keys):
             raise UserError(f"{path}:{number} lacks one of the keys {', '.join(keys)}.")
+        identity = str(row[keys[0]])
+        if identity in seen:
+            raise UserError(f"{path}:{number} repeats the {keys[0]} {identity!r}.", "Every line has one of its own.")
+        seen.add(identity)
         yield row
 
 
@@ -166,15 +171,21 @@ def read_questions(name: str | None, documents: str | None) -> list[HumanQuestio
 
 
 def _question(row: dict[str, Any]) -> HumanQuestion:
-    answer = row.get("answer")
-    answers = (answer,) if isinstance(answer, str) else tuple(answer or ())
-    sources = {str(topic): 1 for topic in row.get("topics") or ()}
-    quotes = tuple(str(quote) for quote in row.get("quotes") or ())
+    answers = _texts(row.get("answer"))
+    sources = dict.fromkeys(_texts(row.get("topics")), 1)
+    quotes = _texts(row.get("quotes"))
     return HumanQuestion(
         str(row["id"]),
         str(row["question"]),
-        tuple(map(str, answers)),
+        answers,
         sources,
         quotes,
         answerable=bool(answers or sources or quotes),
     )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """A JSON value that may be a text, a list of texts, or nothing."""
+    if value is None or value == "":
+        return ()
+    return tuple(map(str, value)) if isinstance(value, list) else (str(value),)

@@ -66,6 +66,8 @@ class FaissStore(BasePydanticVectorStore):
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """Add nodes that carry their embeddings; a node that is already here is replaced."""
         nodes = list(nodes)
+        if not nodes:
+            return []
         vectors = np.array([node.get_embedding() for node in nodes], dtype=np.float32).reshape(len(nodes), -1)
         return self.add_vectors(nodes, vectors)
 
@@ -77,12 +79,7 @@ class FaissStore(BasePydanticVectorStore):
         """
         if not nodes:
             return []
-        if vectors.shape != (len(nodes), self.dimension):
-            raise UserError(
-                f"The vectors have shape {vectors.shape}, the index holds vectors of {self.dimension}.",
-                "They come from another embedding model.",
-                "Build the index anew with this model.",
-            )
+        self._check(vectors, len(nodes))
         latest = {node.node_id: position for position, node in enumerate(nodes)}
         self.delete_nodes([node_id for node_id in latest if node_id in self._rows])
         kept = sorted(latest.values())
@@ -132,8 +129,10 @@ class FaissStore(BasePydanticVectorStore):
                 "It compares embeddings; the query has none or wants something else.",
             )
         vector = np.array([query.query_embedding], dtype=np.float32)
-        limited = query.node_ids is not None or query.doc_ids is not None or query.filters is not None
-        rows = self._selected(query.node_ids, query.doc_ids, query.filters) if limited else None
+        # LlamaIndex's retriever passes an empty list of node ids where it means any node.
+        node_ids, doc_ids = query.node_ids or None, query.doc_ids or None
+        limited = node_ids is not None or doc_ids is not None or query.filters is not None
+        rows = self._selected(node_ids, doc_ids, query.filters) if limited else None
         found, scores = self.search(vector, query.similarity_top_k, rows)
         hits = [(self._nodes[row], score) for row, score in zip(found[0], scores[0], strict=True) if row >= 0]
         return VectorStoreQueryResult(
@@ -149,7 +148,11 @@ class FaissStore(BasePydanticVectorStore):
 
         Args:
             rows: Look among these only. A row id of -1 stands where there is nothing more.
+
+        Raises:
+            UserError: The vectors have another dimension.
         """
+        self._check(vectors, len(vectors))
         depth = min(depth, len(self) if rows is None else len(rows))
         if depth == 0:
             return np.zeros((len(vectors), 0), np.int64), np.zeros((len(vectors), 0), np.float32)
@@ -166,6 +169,14 @@ class FaissStore(BasePydanticVectorStore):
         """The node of a row id."""
         return self._nodes[row]
 
+    def _check(self, vectors: NDArray[np.float32], count: int) -> None:
+        if vectors.shape != (count, self.dimension):
+            raise UserError(
+                f"The vectors have shape {vectors.shape}, the index holds vectors of {self.dimension}.",
+                "They come from another embedding model.",
+                "Build the index anew with this model.",
+            )
+
     def _selected(
         self, node_ids: Sequence[str] | None, doc_ids: Sequence[str] | None, filters: MetadataFilters | None
     ) -> list[int]:
@@ -181,7 +192,7 @@ class FaissStore(BasePydanticVectorStore):
         ]
 
     def persist(self, persist_path: str, fs: Any = None) -> None:
-        """Write the index and its nodes into the folder `persist_path`."""
+        """Write the index, its nodes and the next row id into the folder `persist_path`."""
         folder = Path(persist_path)
         folder.mkdir(parents=True, exist_ok=True)
         faiss.write_index(self._index, str(folder / INDEX_FILE))
@@ -189,6 +200,7 @@ class FaissStore(BasePydanticVectorStore):
             for row, node in self._nodes.items():
                 value = node.to_dict() | {"embedding": None}
                 file.write(json.dumps({"row": row, "node": value}, ensure_ascii=False, sort_keys=True) + "\n")
+            file.write(json.dumps({"next": self._next}) + "\n")
 
     @classmethod
     def open(cls, folder: Path) -> FaissStore:
@@ -199,8 +211,11 @@ class FaissStore(BasePydanticVectorStore):
         with (folder / NODES_FILE).open(encoding="utf-8") as file:
             for line in file:
                 entry = json.loads(line)
+                if "next" in entry:
+                    store._next = entry["next"]
+                    continue
                 node = TextNode.from_dict(entry["node"])
                 store._nodes[entry["row"]] = node
                 store._rows[node.node_id] = entry["row"]
-        store._next = max(store._nodes, default=-1) + 1
+                store._next = max(store._next, entry["row"] + 1)
         return store

@@ -26,7 +26,7 @@ def load_encoder(path: Path, runtime: Runtime) -> SentenceTransformer:
         device=str(runtime.device),
         trust_remote_code=False,
         local_files_only=True,
-        model_kwargs={"dtype": torch.float32},
+        model_kwargs={"dtype": torch.float32, "use_safetensors": True},
     )
 
 
@@ -74,7 +74,7 @@ class Encoder:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         start = 0
         while start < len(order):
-            size = max(1, self.batch_tokens // int(lengths[order[start]]))
+            size = max(1, self.batch_tokens // max(1, int(lengths[order[start]])))
             rows = order[start : start + size]
             vectors[rows] = self._forward([texts[row] for row in rows], prompt)
             start += size

@@ -112,7 +112,7 @@ def _converted(name: str, gguf: Path) -> Path:
 
 def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*/config.json"]
     try:
@@ -121,18 +121,26 @@ def _from_hub(name: str) -> Path:
         pass
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+    except Exception as error:  # the hub's client also lets the errors of its HTTP library through
+        answer = (str(error) or repr(error)).splitlines()[0]
         raise UserError(
             f"The model {name!r} could not be had.",
-            f"It is no local folder, not in the Hugging Face cache, and the hub answered: {str(error).splitlines()[0]}",
+            f"It is no local folder, not in the Hugging Face cache, and the hub answered: {answer}",
             f"Check the name and the network, or use a model that is here: {', '.join(sorted(KNOWN))}.",
         ) from error
 
 
 def _refuse_pickle(name: str, path: Path) -> None:
+    weights = sorted(file for file in path.rglob("*") if file.suffix in (".bin", ".pt", ".pth", ".ckpt"))
+    pickled = next((file.name for file in weights), None)
     if any(path.rglob("*.safetensors")):
-        return
-    pickled = next((p.name for p in path.rglob("*") if p.suffix in (".bin", ".pt", ".pth", ".ckpt")), None)
+        # A module in a folder of its own would be unpickled where it has nothing else.
+        lone = [
+            file for file in weights if file.match("pytorch_model*.bin") and not any(file.parent.glob("*.safetensors"))
+        ]
+        if not lone:
+            return
+        pickled = lone[0].relative_to(path).as_posix()
     raise UserError(
         f"The model {name!r} has no safetensors weights in {path}.",
         f"{pickled} is a pickle, which can run code when it is loaded." if pickled else "The folder holds no weights.",

@@ -15,6 +15,8 @@ from raglift.models import quiet as quiet
 def convert(gguf: Path, target: Path) -> None:
     """Write `gguf`, dequantised to float32, into the folder `target`: whole, or not at all.
 
+    One process at a time may call it for one target: what an interrupted call left beside it is thrown away.
+
     The quantisation settings are dropped and the weights loaded into a fresh model, because a model that was loaded
     from a GGUF otherwise refuses to be saved.
     """
@@ -26,7 +28,7 @@ def convert(gguf: Path, target: Path) -> None:
     plain = type(loaded)(loaded.config)
     plain.load_state_dict(loaded.state_dict())
     plain.generation_config = loaded.generation_config
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     plain.save_pretrained(partial)
     tokenizer.save_pretrained(partial)

@@ -1,7 +1,7 @@
 """The choice of what would be released, and the sentence that says whether tuning was worth it.
 
 Each tuned model was already chosen over the base on the development split, or was not. The test questions can only
-veto: a tuned model that is significantly worse on its headline metric on any question set is not released.
+veto: an arm that is significantly worse than the base on a headline metric on any question set is not released.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from raglift.evaluation.arms import BASE, dense_arm
 
 HEADLINE = {"embedding": "nDCG@10", "llm": "token_f1"}
-_ALONE = {"embedding": "tuned_embedding", "llm": "tuned_llm"}
+_NAMES = {"embedding": "embedding model", "llm": "language model"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,33 +35,32 @@ def headline(target: str, metrics: Sequence[str]) -> str | None:
 def choose(
     on_dev: Mapping[str, str], verdicts: Sequence[Mapping[str, Any]], metrics: Mapping[str, str | None]
 ) -> Choice:
-    """What would be released.
+    """What would be released: as much tuned as the development split chose and the test questions do not veto.
 
     Args:
         on_dev: Target -> what the development split chose; "base" where nothing beat it.
         verdicts: The test verdicts against the base arm.
         metrics: Target -> its headline metric.
     """
-    picked, reasons = {}, []
-    for target, choice in on_dev.items():
-        worse = [
-            v["question_set"]
-            for v in verdicts
-            if v["arm"] == _ALONE[target] and v["metric"] == metrics[target] and v["decision"] == "worse"
-        ]
-        name = "embedding model" if target == "embedding" else "language model"
-        if choice == "base":
-            picked[target] = "base"
-            reasons.append(f"{name}: base, since nothing beat it on the development split")
-        elif worse:
-            picked[target] = "base"
-            reasons.append(f"{name}: base, since the tuned one is worse on the {' and '.join(worse)} test questions")
-        else:
-            picked[target] = "tuned"
-            reasons.append(f"{name}: tuned ({choice}), the best on the development split")
-    arm = dense_arm(picked["embedding"], picked["llm"])
-    better = [v for v in verdicts if v["arm"] == arm and v["metric"] in metrics.values() and v["decision"] == "better"]
-    return Choice(arm, picked["embedding"], picked["llm"], arm != BASE and bool(better), "; ".join(reasons))
+    reasons = [
+        f"{_NAMES[target]}: nothing beat the base on the development split"
+        if choice == "base"
+        else f"{_NAMES[target]}: {choice} was best on the development split"
+        for target, choice in on_dev.items()
+    ]
+    for tuned in (("embedding", "llm"), ("embedding",), ("llm",), ()):
+        if any(on_dev[target] == "base" for target in tuned):
+            continue
+        picked = {target: "tuned" if target in tuned else "base" for target in on_dev}
+        arm = dense_arm(picked["embedding"], picked["llm"])
+        headline_verdicts = [v for v in verdicts if v["arm"] == arm and v["metric"] in metrics.values()]
+        worse = [f"{v['metric']} on the {v['question_set']} set" for v in headline_verdicts if v["decision"] == "worse"]
+        if worse:
+            reasons.append(f"{arm} is not released: {' and '.join(worse)} got worse")
+            continue
+        better = any(v["decision"] == "better" for v in headline_verdicts)
+        return Choice(arm, picked["embedding"], picked["llm"], arm != BASE and better, "; ".join(reasons))
+    raise AssertionError("the base arm has no verdict against itself")
 
 
 def sentence(choice: Choice, summary: Mapping[str, Any], metrics: Mapping[str, str | None]) -> str:
@@ -77,7 +76,7 @@ def sentence(choice: Choice, summary: Mapping[str, Any], metrics: Mapping[str, s
             (
                 v
                 for v in summary["verdicts"]
-                if v["question_set"] == name and v["arm"] == choice.arm and v["metric"] == metric
+                if (v["question_set"], v["arm"], v["metric"]) == (name, choice.arm, metric) and v["n"] > 0
             ),
             None,
         )

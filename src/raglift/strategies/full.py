@@ -20,7 +20,7 @@ class Full(Strategy):
     when: ClassVar[str] = "small models, or enough data to move everything; the default for embedding models"
     paper: ClassVar[str] = "Devlin et al. 2019, section 3.2"
     full_precision: ClassVar[bool] = True
-    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-4, "llm": 3e-5}
+    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 6e-5, "llm": 3e-5}
 
     def prepare(self, model: nn.Module, target: Target) -> nn.Module:
         """Let every parameter learn."""

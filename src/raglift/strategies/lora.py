@@ -35,7 +35,7 @@ class Lora(Strategy):
 
     rank: int = Field(16, ge=1, description="width of the thin matrices")
     alpha: int = Field(32, ge=1, description="scale: what is learned is multiplied by alpha / rank")
-    dropout: float = Field(0.05, ge=0, lt=1, description="dropout before the thin matrices")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the thin matrices")
     target_modules: str | tuple[str, ...] = Field("all-linear", description="layers to adapt, by PEFT's rules")
 
     def prepare(self, model: nn.Module, target: Target) -> nn.Module:

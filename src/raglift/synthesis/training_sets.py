@@ -52,8 +52,10 @@ def embedding_pairs(questions: Sequence[QAPair], corpus: Corpus) -> list[Pair]:
     """One pair a training question: its own passage is the positive."""
     pairs = []
     for question in questions:
+        if question.split != "train" or question.origin != "synthetic":
+            continue
         chunk_id = question.evidence[0].chunk_id
-        if question.split == "train" and question.origin == "synthetic" and chunk_id:
+        if chunk_id:
             pairs.append(Pair(question.question, corpus.text_of[chunk_id], chunk_id))
     return pairs
 
@@ -85,7 +87,8 @@ class ExampleMaker:
             return self._made(question, passages, question.answers[0]), "found"
         own = question.evidence[0].chunk_id
         assert own is not None  # synthetic evidence is always a passage
-        passages[self._rng.randrange(max(1, len(passages)))] = own
+        place = self._rng.randrange(max(1, len(passages)))
+        passages[place : place + 1] = [own]  # also where the index found nothing at all
         return self._made(question, passages, question.answers[0]), "put in"
 
     def _tells(self, question: QAPair, chunk_id: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from raglift import plugins
 from raglift.journal import Journal
 from raglift.models.generation import Extract, Generator, Sampling
-from raglift.records import Chunk
+from raglift.records import Chunk, content_id
 from raglift.synthesis.evidence import evidence_texts
 from raglift.synthesis.kinds._base import QuestionKind
 from raglift.synthesis.words import words
@@ -77,7 +77,7 @@ def write(
         generator: Loads the writer, or gives it again; called only if something is left to write.
     """
     for unit, (kind, batch) in enumerate(_batches(assignments, batch_size)):
-        name = f"batch {unit}"
+        name = _unit_name(unit, kind, batch)
         if name not in journal:
             journal.append(name, _write_batch(kind, batch, generator(), temperature, seed + unit))
             advance(len(batch))
@@ -88,8 +88,15 @@ def write(
 def finished(assignments: Sequence[Assignment], batch_size: int, journal: Journal) -> int:
     """How many of the assignments the journal holds."""
     return sum(
-        len(batch) for unit, (_, batch) in enumerate(_batches(assignments, batch_size)) if f"batch {unit}" in journal
+        len(batch)
+        for unit, (kind, batch) in enumerate(_batches(assignments, batch_size))
+        if _unit_name(unit, kind, batch) in journal
     )
+
+
+def _unit_name(unit: int, kind: QuestionKind, batch: Sequence[Assignment]) -> str:
+    """The name holds what is asked, so that a journal is never read for another plan."""
+    return f"batch {unit} {content_id(kind.name, [assignment.text for assignment in batch])}"
 
 
 def _batches(assignments: Sequence[Assignment], size: int) -> Iterator[tuple[QuestionKind, list[Assignment]]]:

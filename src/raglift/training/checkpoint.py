@@ -47,7 +47,11 @@ def _flat(progress: Progress) -> dict[str, Tensor]:
 
 
 def save(folder: Path, progress: Progress) -> None:
-    """Write `progress` as the newest checkpoint and forget all but the last two."""
+    """Write `progress` as the newest checkpoint and forget all but the last two.
+
+    A checkpoint of a later step can only be one that was passed over as damaged: it is forgotten too, so that it never
+    pushes a sound one out.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     plain = {
         key: getattr(progress, key) for key in ("step", "best_step", "best_score", "loss_sum", "loss_count", "history")
@@ -60,16 +64,18 @@ def save(folder: Path, progress: Progress) -> None:
     digest = file_sha256(temporary)
     os.replace(temporary, path)
     write_atomic(path.with_suffix(".sha256"), digest.encode())
-    for old in sorted(folder.glob("step-*.safetensors"))[:-_KEEP]:
-        old.with_suffix(".sha256").unlink(missing_ok=True)
-        old.unlink()
+    names = sorted(found.name for found in folder.glob("step-*.safetensors"))
+    newest = names.index(path.name) + 1
+    for name in [*names[: max(0, newest - _KEEP)], *names[newest:]]:
+        (folder / name).with_suffix(".sha256").unlink(missing_ok=True)
+        (folder / name).unlink()
 
 
 def load_newest(folder: Path, warn: Callable[[str], None]) -> Progress | None:
     """The newest checkpoint that is sound; damaged ones are passed over with a word."""
     for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
         try:
-            if path.with_suffix(".sha256").read_text() == file_sha256(path):
+            if path.with_suffix(".sha256").read_bytes() == file_sha256(path).encode():
                 return _read(path)
         except OSError:
             pass

@@ -75,9 +75,10 @@ def build(
         display.warn("Nothing to tune the language model with or to choose by: the base stays as it is.")
         write_outcome(out, "llm", base, settings.strategies, None, None)
         return
-    full = any(strategy.full_precision for strategy in strategies)
+    # Where no strategy says what may change, everything does.
+    owners = [strategy for strategy in strategies if strategy.axis == "parameters"]
+    full = not owners or any(strategy.full_precision for strategy in strategies)
     loading = Runtime(runtime.device, torch.float32, runtime.threads) if full else runtime
-    torch.manual_seed(seed)  # adapters are drawn at random
     model = load_causal_lm(base.path, loading)
     tokenizer = load_tokenizer(base.path)
     batches = ExampleBatches(rows, tokenizer, runtime.device, settings.batch_size, seed)

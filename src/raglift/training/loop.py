@@ -101,6 +101,7 @@ def fit(
     and returns the same weights: every step seeds its own randomness from (seed, step), so that no generator state
     has to be carried over.
     """
+    torch.manual_seed(settings.seed)  # strategies may draw what they add at random
     for strategy in strategies:
         model = strategy.prepare(model, task.target)
     parameters = trainable(model)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from raglift.records import Target
 from raglift.training.strategy import Strategy
 
-_STEPS = {"embedding": 60, "llm": 30}
-_EPOCHS = {"embedding": 4, "llm": 2}
+_STEPS = {"embedding": 24, "llm": 40}
+_EPOCHS = {"embedding": 3, "llm": 2}
 
 
 def learning_rate(setting: float | str, target: Target, strategies: Sequence[Strategy], examples: int) -> float:
@@ -25,7 +25,7 @@ def learning_rate(setting: float | str, target: Target, strategies: Sequence[Str
 
 
 def steps(setting: float | str, target: Target, batches: int) -> int:
-    """Optimizer steps: `setting` epochs of `batches`; `auto` repeats a small set up to four times (two for a language
+    """Optimizer steps: `setting` epochs of `batches`; `auto` repeats a small set up to three times (two for a language
     model) to reach a useful number of steps, and passes over a large one once."""
     if setting != "auto":
         return max(1, math.ceil(float(setting) * batches))

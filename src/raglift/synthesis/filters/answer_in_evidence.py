@@ -18,7 +18,7 @@ class AnswerInEvidence:
         answer, asked = words(candidate.answer), words(candidate.question)
         if not answer:
             return "no answer"
-        if " ".join(answer) not in " ".join(words(candidate.text)):
+        if f" {' '.join(answer)} " not in f" {' '.join(words(candidate.text))} ":
             return "answer not in the evidence"
         if f" {' '.join(answer)} " in f" {' '.join(asked)} ":
             return "answer in the question"

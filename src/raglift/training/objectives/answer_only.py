@@ -36,7 +36,7 @@ class AnswerOnly:
         def compute(model: nn.Module, batch: Any) -> Tensor:
             labels = batch["labels"]
             learned = int((labels != IGNORED).any(0).nonzero()[0])
-            keep = labels.shape[1] - learned + 1
+            keep = labels.shape[1] - max(learned, 1) + 1  # nothing stands before the first position to predict it
             positions = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
             logits = model(
                 input_ids=batch["input_ids"],

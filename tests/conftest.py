@@ -1,0 +1,29 @@
+"""What all tests share: one thread, and two tiny models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+settings.register_profile("raglift", deadline=None)  # a busy machine is slow, not wrong
+settings.load_profile("raglift")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama with SmolLM2's chat template, as a transformers folder."""
+    from tests.tiny import build_llm
+
+    return build_llm(tmp_path_factory.mktemp("tiny") / "llm")
+
+
+@pytest.fixture(scope="session")
+def tiny_embedding(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT as a sentence-transformers folder."""
+    from tests.tiny import build_embedding
+
+    return build_embedding(tmp_path_factory.mktemp("tiny") / "embedding")

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raglift.corpus.human import human_pairs
+from raglift.corpus.readers import HumanQuestion, document
+from raglift.records import Chunk, Document, Evidence
+
+DOCUMENTS = [
+    replace(document(f"d{n}", f"This is fact number {n}. It is said once."), group=f"g{n // 2}") for n in range(30)
+]
+CHUNKS = [Chunk(f"c{n}", doc.id, doc.text, 0, len(doc.text)) for n, doc in enumerate(DOCUMENTS)]
+
+
+def quoting(name: str, *numbers: int) -> HumanQuestion:
+    return HumanQuestion(name, f"{name}?", ("a",), {}, tuple(f"fact number {n}." for n in numbers))
+
+
+@given(
+    asked=st.lists(st.lists(st.integers(0, 29), min_size=1, max_size=2), min_size=1, max_size=20),
+    share=st.sampled_from([0.2, 1 / 3, 0.5]),
+    seed=st.integers(0, 3),
+)
+def test_questions_that_share_a_document_or_group_share_a_split(
+    asked: list[list[int]], share: float, seed: int
+) -> None:
+    questions = [quoting(f"q{i}", *numbers) for i, numbers in enumerate(asked)]
+    pairs, dropped = human_pairs(questions, DOCUMENTS, CHUNKS, share, seed)
+    assert not dropped
+    assert [pair.id for pair in pairs] == [question.id for question in questions]
+    group = {doc.id: doc.group for doc in DOCUMENTS}
+    splits: dict[str, set[str]] = {}
+    for pair in pairs:
+        assert pair.evidence
+        for item in pair.evidence:
+            splits.setdefault(group[item.document_id], set()).add(pair.split)
+    assert all(len(found) == 1 for found in splits.values())
+    assert {pair.split for pair in pairs} <= {"dev", "test"}
+    assert human_pairs(questions, DOCUMENTS, CHUNKS, share, seed)[0] == pairs
+
+
+def test_both_splits_are_used_in_proportion() -> None:
+    questions = [quoting(f"q{n}", n) for n in range(30)]
+    pairs, _ = human_pairs(questions, DOCUMENTS, CHUNKS, 1 / 3, 0)
+    assert 8 <= sum(pair.split == "dev" for pair in pairs) <= 12
+
+
+def test_without_a_development_share_all_are_test() -> None:
+    pairs, _ = human_pairs([quoting("q", 1), quoting("r", 2)], DOCUMENTS, CHUNKS, 0.0, 0)
+    assert [pair.split for pair in pairs] == ["test", "test"]
+
+
+def test_a_question_that_the_documents_do_not_answer_stands_alone() -> None:
+    questions = [HumanQuestion(f"u{n}", "?", (), {}, answerable=False) for n in range(12)]
+    pairs, dropped = human_pairs(questions, DOCUMENTS, CHUNKS, 0.5, 0)
+    assert not dropped
+    assert all(not pair.answerable and pair.evidence == () for pair in pairs)
+    assert {pair.split for pair in pairs} == {"dev", "test"}
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        HumanQuestion("q", "?", ("a",), {}, ("not there",)),
+        HumanQuestion("q", "?", ("a",), {"no such source": 1}),
+        HumanQuestion("q", "?", ("a",), {}),
+        HumanQuestion("q", "?", ("a",), {"d1": 1}, ("not there",)),  # the quotes decide
+    ],
+)
+def test_a_question_whose_evidence_is_not_there_is_counted(question: HumanQuestion) -> None:
+    pairs, dropped = human_pairs([question, quoting("good", 1)], DOCUMENTS, CHUNKS, 0.5, 0)
+    assert [pair.id for pair in pairs] == ["good"]
+    assert dropped == {"its evidence is not in these documents": 1}
+
+
+def test_sources_judge_whole_documents_with_their_grades() -> None:
+    question = HumanQuestion("q", "?", (), {"d3": 2, "no such source": 1, "d4": 1})
+    (pair,), _ = human_pairs([question], DOCUMENTS, CHUNKS, 0.0, 0)
+    three, four = DOCUMENTS[3], DOCUMENTS[4]
+    assert pair.evidence == (
+        Evidence(three.id, None, 0, len(three.text), 2),
+        Evidence(four.id, None, 0, len(four.text), 1),
+    )
+
+
+def test_quotes_judge_passages_and_are_not_repeated() -> None:
+    (pair,), _ = human_pairs([quoting("q", 3, 3)], DOCUMENTS, CHUNKS, 0.0, 0)
+    (item,) = pair.evidence
+    assert (item.document_id, item.chunk_id) == (DOCUMENTS[3].id, "c3")
+    assert DOCUMENTS[3].text[item.start : item.end] == "fact number 3."
+    assert (pair.kind, pair.origin, pair.answers) == ("human", "human", ("a",))
+
+
+def test_documents_may_have_no_group_field_of_their_own() -> None:
+    plain = [Document("x", "x", "fact number 1."), Document("y", "y", "fact number 2.")]
+    chunks = [Chunk(doc.id, doc.id, doc.text, 0, len(doc.text)) for doc in plain]
+    pairs, _ = human_pairs([quoting("a", 1), quoting("b", 2)], plain, chunks, 0.5, 0)
+    assert len({pair.split for pair in pairs}) == 1  # one group: better together than a leak

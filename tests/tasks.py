@@ -1,0 +1,92 @@
+"""Small fixed training tasks for the tiny models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from raglift import plugins
+from raglift.models.device import Runtime
+from raglift.models.encoder import load_encoder
+from raglift.models.llm import load_causal_lm, load_tokenizer
+from raglift.progress import Progress
+from raglift.records import Target
+from raglift.training.examples import Example, ExampleBatches
+from raglift.training.loop import Batches, Task
+from raglift.training.pairs import Pair, PairBatches
+from tests.tiny import QUESTIONS, SENTENCES
+
+RUNTIME = Runtime(torch.device("cpu"), torch.float32, 1)
+QUIET = Progress(quiet=True)
+BATCH = 4
+
+
+def pairs() -> list[Pair]:
+    """Eight questions and their sentences."""
+    return [Pair(question, SENTENCES[row], f"c{row}") for row, (question, _) in enumerate(QUESTIONS)]
+
+
+def examples(render: Callable[[list[dict[str, str]]], str]) -> list[Example]:
+    """The same questions with their sentence as the passage, and the answers."""
+    prompt = plugins.load("prompt", "grounded")
+    return [
+        Example(render(prompt.messages(question, [SENTENCES[row]])), answer)
+        for row, (question, answer) in enumerate(QUESTIONS)
+    ]
+
+
+def chat_renderer(folder: Path) -> Callable[[list[dict[str, str]]], str]:
+    """The model's chat template, up to the assistant's turn."""
+    tokenizer = load_tokenizer(folder)
+    return lambda messages: str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+def load(target: Target, folder: Path, runtime: Runtime = RUNTIME) -> nn.Module:
+    """A fresh copy of the model in `folder`."""
+    return load_encoder(folder, runtime) if target == "embedding" else load_causal_lm(folder, runtime)
+
+
+def task(target: Target, folder: Path, model: nn.Module) -> Task:
+    """Two batches of four an epoch; the score is the loss of the first batch in evaluation mode, negated."""
+    batches: Batches
+    if target == "embedding":
+        batches = PairBatches(pairs(), {}, model, BATCH, seed=1)  # type: ignore[arg-type]
+        objective = plugins.load("objective", "multiple_negatives")
+    else:
+        rows = examples(chat_renderer(folder))
+        batches = ExampleBatches(rows, load_tokenizer(folder), RUNTIME.device, BATCH, seed=1)
+        objective = plugins.load("objective", "answer_only")
+    loss: Callable[[nn.Module, Any], Tensor] = objective.build(model)
+    return Task(target, batches, loss, lambda scored: -fixed_loss(scored, batches, loss))
+
+
+def fixed_loss(model: nn.Module, batches: Batches, loss: Callable[[nn.Module, Any], Tensor]) -> float:
+    """The loss of the first batch, without dropout."""
+    model.eval()
+    with torch.no_grad():
+        return float(loss(model, batches.batch(0, 0)))
+
+
+def outputs(target: Target, folder: Path, model: nn.Module) -> Tensor:
+    """Vectors of the questions, or the logits after a prompt."""
+    model.eval()
+    with torch.no_grad():
+        if target == "embedding":
+            features = model.preprocess([question for question, _ in QUESTIONS])  # type: ignore[operator]
+            return Tensor(model(features)["sentence_embedding"])
+        ids = load_tokenizer(folder)(examples(chat_renderer(folder))[0].prompt, add_special_tokens=False)["input_ids"]
+        return Tensor(model(torch.tensor([ids])).logits)
+
+
+def bits(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of every weight and buffer."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    """Whether two states are equal bit for bit."""
+    return left.keys() == right.keys() and all(torch.equal(tensor, right[name]) for name, tensor in left.items())

@@ -1,0 +1,378 @@
+"""What every strategy, alone and in a mixture, keeps to on every target that it declares."""
+
+from __future__ import annotations
+
+import io
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from raglift import plugins
+from raglift.artifacts import WORK
+from raglift.config import EmbeddingConfig, LLMConfig, RuntimeConfig
+from raglift.models.device import Runtime
+from raglift.models.encoder import load_encoder
+from raglift.models.find import find_model
+from raglift.models.llm import load_causal_lm, load_tokenizer
+from raglift.progress import Progress
+from raglift.records import Target
+from raglift.training import embedding_stage, llm_stage
+from raglift.training.blocks import trainable
+from raglift.training.loop import Fitted, Settings, Task, fit
+from raglift.training.outcome import read_outcome
+from raglift.training.strategy import Strategy
+from tests import tasks
+from tests.tasks import QUIET, RUNTIME, bits, same
+
+Combination = tuple[Target, tuple[str, ...]]
+
+
+def _combinations() -> Iterator[Combination]:
+    for name in plugins.names("strategy"):
+        for target in sorted(plugins.load("strategy", name).targets):
+            yield target, (name,)
+    for parameters in ("full", "lora"):
+        yield "embedding", (parameters, "weight_interpolation")
+        yield "llm", (parameters, "weight_interpolation")
+
+
+every_combination = pytest.mark.parametrize(
+    ("target", "names"), [pytest.param(*each, id="-".join([each[0], *each[1]])) for each in _combinations()]
+)
+RATE = {"embedding": 3e-3, "llm": 1e-2}
+STEPS = 8
+EVALUATIONS = 3
+
+
+@pytest.fixture
+def folders(tiny_llm: Path, tiny_embedding: Path) -> dict[Target, Path]:
+    """Target -> folder of its tiny model."""
+    return {"embedding": tiny_embedding, "llm": tiny_llm}
+
+
+def strategies_named(names: tuple[str, ...]) -> list[Strategy]:
+    return [plugins.load("strategy", name)() for name in names]
+
+
+def settings_of(target: Target, **changes: Any) -> Settings:
+    usual = Settings(STEPS, RATE[target], weight_decay=0.1, evaluations=EVALUATIONS, seed=5, checkpoint_seconds=0)
+    return replace(usual, **changes)
+
+
+class Killed(BaseException):
+    """Stands for a process that ends here; nothing in the package may catch it."""
+
+
+def killing(task: Task, loss_at: int = 0, score_at: int = 0) -> Task:
+    """The task, ended at the given call (from 1) of its loss or its score."""
+    calls = {"loss": 0, "score": 0}
+
+    def counted(name: str, at: int, call: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            calls[name] += 1
+            if calls[name] == at:
+                raise Killed
+            return call(*args)
+
+        return run
+
+    return replace(task, loss=counted("loss", loss_at, task.loss), score=counted("score", score_at, task.score))
+
+
+def run_fit(
+    target: Target,
+    names: tuple[str, ...],
+    folder: Path,
+    work: Path,
+    *,
+    change: Callable[[Task], Task] = lambda task: task,
+    display: Progress = QUIET,
+    runtime: Runtime = RUNTIME,
+    **settings: Any,
+) -> Fitted:
+    """One `fit` of a fresh model, as a new process would do it."""
+    torch.manual_seed(random.randrange(2**31))  # whatever state the process is in must not matter
+    model = tasks.load(target, folder)
+    task = change(tasks.task(target, folder, model))
+    return fit(model, task, strategies_named(names), settings_of(target, **settings), runtime, work, display)
+
+
+@every_combination
+def test_the_loss_falls(target: Target, names: tuple[str, ...], folders: dict[Target, Path], tmp_path: Path) -> None:
+    folder = folders[target]
+    fitted = run_fit(target, names, folder, tmp_path, steps=30, checkpoint_seconds=30.0)
+    task = tasks.task(target, folder, fitted.model)
+    before = tasks.fixed_loss(base := tasks.load(target, folder), task.batches, tasks.task(target, folder, base).loss)
+    after = tasks.fixed_loss(fitted.model, task.batches, task.loss)
+    assert after < 0.9 * before
+    losses = [entry["loss"] for entry in fitted.history if "loss" in entry]
+    assert losses[-1] < losses[0]
+    assert fitted.chosen != "base"
+
+
+@every_combination
+def test_what_the_strategy_does_not_claim_stays_bit_for_bit(
+    target: Target, names: tuple[str, ...], folders: dict[Target, Path], tmp_path: Path
+) -> None:
+    base = bits(tasks.load(target, folders[target]))
+    fitted = run_fit(target, names, folders[target], tmp_path)
+    assert fitted.chosen != "base"
+    claimed = set(trainable(fitted.model))
+    if "lora" in names:
+        assert claimed
+        assert all(".lora_A." in name or ".lora_B." in name for name in claimed)
+    shared = {value.data_ptr() for value in trainable(fitted.model).values()}  # tied weights have two names
+    state = fitted.model.state_dict()
+    kept = {_plain(name): value for name, value in state.items() if value.data_ptr() not in shared}
+    kept = {name: value for name, value in kept.items() if name in base}
+    if "lora" in names:
+        assert kept.keys() == base.keys()
+    assert all(torch.equal(base[name], value) for name, value in kept.items())
+    moved = [
+        name for name, value in trainable(fitted.model).items() if not torch.equal(value, base.get(name, value * 0))
+    ]
+    assert moved
+
+
+def _plain(name: str) -> str:
+    """The name that a weight had before PEFT wrapped its layer."""
+    return name.replace("base_model.model.", "", 1).replace(".base_layer.", ".")
+
+
+@pytest.fixture(scope="module")
+def uncut(
+    tiny_llm: Path, tiny_embedding: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Target, tuple[str, ...], Runtime], tuple[Fitted, dict[str, Tensor]]]:
+    """A fit that was never killed, and its weights; made once for the tests that compare with it."""
+
+    @cache
+    def fitted(target: Target, names: tuple[str, ...], runtime: Runtime) -> tuple[Fitted, dict[str, Tensor]]:
+        folder = tiny_llm if target == "llm" else tiny_embedding
+        work = tmp_path_factory.mktemp("uncut")
+        whole = run_fit(target, names, folder, work, runtime=runtime, checkpoint_seconds=30.0)
+        return whole, bits(whole.model)
+
+    return fitted
+
+
+def assert_equal_fits(fitted: Fitted, whole: tuple[Fitted, dict[str, Tensor]], why: str) -> None:
+    assert fitted.history == whole[0].history, why
+    assert fitted.candidates == whole[0].candidates, why
+    assert fitted.chosen == whole[0].chosen, why
+    assert same(bits(fitted.model), whole[1]), why
+
+
+Uncut = Callable[[Target, tuple[str, ...], Runtime], tuple[Fitted, dict[str, Tensor]]]
+
+
+@every_combination
+@pytest.mark.parametrize("where", ["a step", "a scoring"])
+def test_killed_and_resumed_equals_never_killed(
+    target: Target, names: tuple[str, ...], where: str, folders: dict[Target, Path], tmp_path: Path, uncut: Uncut
+) -> None:
+    scorings = 1 + EVALUATIONS + 3 * ("weight_interpolation" in names)
+    at = random.randint(1, scorings if where == "a scoring" else STEPS)
+
+    def kill(task: Task) -> Task:
+        return killing(task, score_at=at) if where == "a scoring" else killing(task, loss_at=at)
+
+    with pytest.raises(Killed):
+        run_fit(target, names, folders[target], tmp_path, change=kill)
+    resumed = run_fit(target, names, folders[target], tmp_path)
+    assert_equal_fits(resumed, uncut(target, names, RUNTIME), f"killed at {where}, call {at}")
+
+
+@pytest.mark.parametrize(("target", "names"), [("embedding", ("full",)), ("llm", ("full",)), ("llm", ("lora",))])
+def test_killed_and_resumed_in_mixed_precision(
+    target: Target, names: tuple[str, ...], folders: dict[Target, Path], tmp_path: Path, uncut: Uncut
+) -> None:
+    runtime = Runtime(RUNTIME.device, torch.bfloat16, 1)
+    at = random.randint(2, STEPS)
+    with pytest.raises(Killed):
+        run_fit(
+            target, names, folders[target], tmp_path, change=lambda task: killing(task, loss_at=at), runtime=runtime
+        )
+    resumed = run_fit(target, names, folders[target], tmp_path, runtime=runtime)
+    assert_equal_fits(resumed, uncut(target, names, runtime), f"killed at step {at}")
+
+
+def _truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: random.randrange(file.stat().st_size)])
+
+
+def _flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+    file.write_bytes(data)
+
+
+DAMAGES: dict[str, Callable[[list[Path]], None]] = {
+    "truncated": lambda files: _truncate(files[-1]),
+    "flipped": lambda files: _flip(files[-1]),
+    "checksum lost": lambda files: files[-1].with_suffix(".sha256").unlink(),
+    "checksum flipped": lambda files: _flip(files[-1].with_suffix(".sha256")),
+    "both flipped": lambda files: [_flip(file) for file in files].clear(),
+}
+
+
+@every_combination
+def test_a_damaged_checkpoint_is_passed_over(
+    target: Target, names: tuple[str, ...], folders: dict[Target, Path], tmp_path: Path, uncut: Uncut
+) -> None:
+    with pytest.raises(Killed):
+        run_fit(target, names, folders[target], tmp_path / "cut", change=lambda task: killing(task, loss_at=STEPS))
+    for damage, harm in DAMAGES.items():
+        work = tmp_path / damage
+        shutil.copytree(tmp_path / "cut", work)
+        files = sorted((work / "checkpoints").glob("*.safetensors"))
+        assert [file.stem for file in files] == [f"step-{STEPS - 2:08d}", f"step-{STEPS - 1:08d}"]
+        harm(files)
+        said = io.StringIO()
+        resumed = run_fit(target, names, folders[target], work, display=Progress(stream=said), checkpoint_seconds=30.0)
+        assert f"{files[-1]} is damaged" in said.getvalue(), damage
+        assert (f"going on from step {STEPS - 2}" in said.getvalue()) == (damage != "both flipped")
+        assert_equal_fits(resumed, uncut(target, names, RUNTIME), damage)
+
+
+@every_combination
+def test_nothing_that_scores_below_the_base_is_returned(
+    target: Target, names: tuple[str, ...], folders: dict[Target, Path], tmp_path: Path
+) -> None:
+    base = bits(tasks.load(target, folders[target]))
+    scores = iter(range(0, -100, -1))
+    fitted = run_fit(
+        target, names, folders[target], tmp_path, change=lambda task: replace(task, score=lambda _: float(next(scores)))
+    )
+    assert fitted.chosen == "base"
+    model = fitted.model
+    for strategy in strategies_named(names):
+        model = strategy.finish(model)
+    assert same(bits(model), base)
+
+
+@every_combination
+def test_an_equal_score_does_not_replace_the_base(
+    target: Target, names: tuple[str, ...], folders: dict[Target, Path], tmp_path: Path
+) -> None:
+    fitted = run_fit(target, names, folders[target], tmp_path, change=lambda task: replace(task, score=lambda _: 0.5))
+    assert fitted.chosen == "base"
+
+
+class Rising:
+    """Stands for the development score; every state that is scored is better than those before."""
+
+    def __init__(self, *_: Any) -> None:
+        self.calls = 0
+
+    def __len__(self) -> int:
+        return 1
+
+    def __call__(self, model: nn.Module) -> float:
+        self.calls += 1
+        return float(self.calls)
+
+
+def run_stage(
+    target: Target, names: tuple[str, ...], folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Tensor, Fitted]:
+    """A whole training stage; the outputs of the model in memory, before anything is merged, and the fit."""
+    stage: Any = embedding_stage if target == "embedding" else llm_stage
+    kept: list[tuple[Tensor, Fitted]] = []
+
+    def watched(*args: Any) -> Fitted:
+        fitted = fit(*args)
+        kept.append((tasks.outputs(target, folder, fitted.model), fitted))
+        return fitted
+
+    monkeypatch.setattr(stage, "fit", watched)
+    monkeypatch.setattr(stage, "DevScore", Rising)
+    (out / WORK).mkdir(parents=True)
+    common = {"strategies": list(names), "batch_size": 4, "epochs": 4, "learning_rate": RATE[target], "evaluations": 2}
+    last = (find_model(str(folder)), RUNTIME, RuntimeConfig(), 3, QUIET, out)
+    if target == "embedding":
+        corpus: Any = SimpleNamespace(similar={})
+        embedding_stage.build(EmbeddingConfig.model_validate(common), tasks.pairs(), [], corpus, *last)
+    else:
+        rows = tasks.examples(tasks.chat_renderer(folder))
+        llm_stage.build(LLMConfig.model_validate(common), rows, [{"prompt": "x"}], *last)
+    return kept[0]
+
+
+@every_combination
+def test_saved_and_loaded_gives_the_same_outputs(
+    target: Target, names: tuple[str, ...], folders: dict[Target, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folders[target]
+    expected, fitted = run_stage(target, names, folder, tmp_path / "out", monkeypatch)
+    outcome = read_outcome(tmp_path / "out", "key")
+    assert outcome.record.chosen == fitted.chosen == ("mix 0.75" if "weight_interpolation" in names else "step 8")
+    assert outcome.tuned is not None
+    loaded: nn.Module
+    if target == "embedding":
+        loaded = load_encoder(outcome.tuned, RUNTIME)
+    else:
+        loaded = load_causal_lm(folder, RUNTIME, outcome.tuned)
+        assert (outcome.tuned / "adapter_config.json").exists() == ("lora" in names)
+    assert {file.suffix for file in outcome.tuned.rglob("*")} & {".bin", ".pt", ".pth", ".pkl"} == set()
+    found = tasks.outputs(target, folder, loaded)
+    base = tasks.outputs(target, folder, tasks.load(target, folder))
+    assert not torch.allclose(expected, base, atol=1e-3)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_a_whole_tuned_language_model_brings_its_tokenizer(
+    tiny_llm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_stage("llm", ("full",), tiny_llm, tmp_path / "out", monkeypatch)
+    saved, base = load_tokenizer(tmp_path / "out" / "model"), load_tokenizer(tiny_llm)
+    assert saved.get_vocab() == base.get_vocab()
+    assert saved.chat_template == base.chat_template
+
+
+@pytest.mark.parametrize(("target", "names"), [("embedding", ("full",)), ("embedding", ("lora",)), ("llm", ("lora",))])
+def test_two_runs_of_a_stage_write_the_same_weights(
+    target: Target, names: tuple[str, ...], folders: dict[Target, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        torch.manual_seed(random.randrange(2**31))
+        run_stage(target, names, folders[target], tmp_path / name, monkeypatch)
+        monkeypatch.undo()
+    weights = [sorted((tmp_path / name / "model").rglob("*.safetensors")) for name in ("one", "two")]
+    assert weights[0]
+    for left, right in zip(*weights, strict=True):
+        assert left.read_bytes() == right.read_bytes()
+
+
+@pytest.mark.parametrize("target", ["embedding", "llm"])
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_a_mix_with_an_adapter_lies_on_the_line_between_the_merged_weights(
+    target: Target, share: float, folders: dict[Target, Path], tmp_path: Path
+) -> None:
+    lora = strategies_named(("lora",))[0]
+
+    def merged(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        model = lora.prepare(tasks.load(target, folders[target]), target)
+        with torch.no_grad():
+            for name, parameter in trainable(model).items():
+                parameter.copy_(state[name])
+        return bits(lora.finish(model))
+
+    fitted = run_fit(target, ("lora",), folders[target], tmp_path, checkpoint_seconds=30.0)
+    tuned = {name: value.detach().clone() for name, value in trainable(fitted.model).items()}
+    start = {name: value * 0 if ".lora_B." in name else value for name, value in tuned.items()}
+    base, whole = bits(tasks.load(target, folders[target])), merged(tuned)
+    mixed = merged(lora.mix(start, tuned, share))
+    assert not same(whole, base)
+    assert same(merged(start), base)
+    for name, value in mixed.items():
+        expected = base[name] + share * (whole[name] - base[name])
+        torch.testing.assert_close(value, expected, rtol=0, atol=1e-6)

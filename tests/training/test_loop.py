@@ -1,0 +1,232 @@
+"""The loop's own promises: schedule, hooks, selection."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from raglift.progress import Progress
+from raglift.training.blocks import blocks, trainable
+from raglift.training.loop import Fitted, Settings, Task, _schedule, fit
+from raglift.training.strategy import Axis, Strategy
+from tests.tasks import QUIET, RUNTIME
+
+if TYPE_CHECKING:
+    from raglift.training.strategy import State
+
+
+@dataclass
+class Numbers:
+    """Five batches an epoch; remembers what it was asked for."""
+
+    asked: list[tuple[int, int]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return 5
+
+    def batch(self, epoch: int, index: int) -> Tensor:
+        self.asked.append((epoch, index))
+        return torch.randn(4, 3, generator=torch.Generator().manual_seed(100 * epoch + index))
+
+
+def model_of(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.2), nn.Linear(4, 1))
+
+
+def square(model: nn.Module, batch: Tensor) -> Tensor:
+    return (Tensor(model(batch)) - 1).square().mean()
+
+
+def run(
+    work: Path,
+    score: Callable[[nn.Module], float],
+    strategies: tuple[Strategy, ...] = (),
+    batches: Numbers | None = None,
+    display: Progress = QUIET,
+    **settings: Any,
+) -> Fitted:
+    task = Task("embedding", batches or Numbers(), square, score)
+    return fit(
+        model_of(),
+        task,
+        strategies,
+        Settings(**({"steps": 10, "learning_rate": 0.05} | settings)),
+        RUNTIME,
+        work,
+        display,
+    )
+
+
+def scores(*values: float) -> Callable[[nn.Module], float]:
+    left = iter(values)
+    return lambda _: next(left)
+
+
+class Recorder(Strategy):
+    """Writes down every call."""
+
+    axis: ClassVar[Axis] = "schedule"
+    calls: ClassVar[list[Any]] = []
+
+    def prepare(self, model: nn.Module, target: Any) -> nn.Module:
+        self.calls.append(("prepare", target))
+        return model
+
+    def before_step(self, model: nn.Module, step: int, total: int) -> None:
+        self.calls.append(("before", step, total, model.training))
+
+    def losses(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
+        return {"extra": 0.5 * torch.ones((), requires_grad=True)}
+
+    def after_step(self, model: nn.Module) -> None:
+        self.calls.append(("after",))
+
+
+class Mixer(Strategy):
+    """Offers mixes at the given shares."""
+
+    axis: ClassVar[Axis] = "anchor"
+    shares: tuple[float, ...] = (0.5,)
+
+    def candidates(self, mix: Callable[[float], dict[str, Tensor]]) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        for share in self.shares:
+            yield f"mix {share:g}", mix(share)
+
+
+class Head(Strategy):
+    """Only the last layer learns; without it, mixing would be the default's."""
+
+    axis: ClassVar[Axis] = "parameters"
+
+    def prepare(self, model: nn.Module, target: Any) -> nn.Module:
+        model.requires_grad_(False)
+        blocks(nn.Sequential(nn.ModuleList(model.children())))[-1].requires_grad_(True)
+        return model
+
+    def mix(self, base: State, tuned: State, share: float) -> dict[str, Tensor]:
+        return {name: torch.full_like(value, share) for name, value in base.items()}
+
+
+def test_hooks_are_called_in_order_and_their_terms_count(tmp_path: Path) -> None:
+    Recorder.calls.clear()
+    plain = run(tmp_path / "plain", scores(*range(9)), steps=3, evaluations=1)
+    fitted = run(tmp_path / "with", scores(*range(9)), (Recorder(),), steps=3, evaluations=1)
+    assert Recorder.calls == [
+        ("prepare", "embedding"),
+        *[call for step in range(3) for call in (("before", step, 3, True), ("after",))],
+    ]
+    assert fitted.history[-1]["loss"] == pytest.approx(plain.history[-1]["loss"] + 0.5, abs=1e-6)
+
+
+def test_batches_are_taken_epoch_by_epoch(tmp_path: Path) -> None:
+    batches = Numbers()
+    run(tmp_path, scores(*range(9)), batches=batches, steps=12)
+    assert batches.asked == [divmod(step, 5) for step in range(12)]
+
+
+def test_the_rate_rises_then_falls_to_zero() -> None:
+    settings = Settings(steps=100, learning_rate=1.0, warmup=0.1)
+    rates = [_schedule(step, settings) for step in range(100)]
+    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert max(rates) == rates[9] == rates[10] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(1 / 90)
+    assert _schedule(0, Settings(steps=1, learning_rate=1.0)) == 1.0
+
+
+@pytest.mark.parametrize(("steps", "evaluations", "marks"), [(10, 4, [3, 5, 8, 10]), (2, 4, [1, 2]), (7, 1, [7])])
+def test_the_development_split_is_scored_at_even_distances(
+    tmp_path: Path, steps: int, evaluations: int, marks: list[int]
+) -> None:
+    fitted = run(tmp_path, scores(*range(9)), steps=steps, evaluations=evaluations)
+    assert [entry["step"] for entry in fitted.history] == [0, *marks]
+
+
+def test_the_best_checkpoint_is_returned_not_the_last(tmp_path: Path) -> None:
+    seen: list[dict[str, Tensor]] = []
+    values = iter([0.0, 1.0, 3.0, 2.0, 3.0])
+
+    def score(model: nn.Module) -> float:
+        seen.append({name: value.clone() for name, value in model.state_dict().items()})
+        return next(values)
+
+    fitted = run(tmp_path, score)
+    assert fitted.chosen == "step 5"
+    assert [candidate.name for candidate in fitted.candidates] == ["base", "step 3", "step 5", "step 8", "step 10"]
+    state = fitted.model.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in seen[2].items())
+    assert not torch.equal(state["0.weight"], seen[4]["0.weight"])
+    assert not fitted.model.training
+
+
+def test_a_mix_starts_from_the_best_checkpoint_and_wins_only_by_more(tmp_path: Path) -> None:
+    base = model_of().state_dict()
+    tuned = run(tmp_path / "tuned", scores(0, 1, 2, 1, 1)).model.state_dict()
+    mixed = run(tmp_path / "mixed", scores(0, 1, 2, 1, 1, 5), (Mixer(),))
+    assert mixed.chosen == "mix 0.5"
+    for name, value in mixed.model.state_dict().items():
+        torch.testing.assert_close(value, (base[name] + tuned[name]) / 2)
+    equal = run(tmp_path / "equal", scores(0, 1, 2, 1, 1, 2), (Mixer(),))
+    assert equal.chosen == "step 5"
+
+
+def test_a_mix_can_win_where_every_checkpoint_lost(tmp_path: Path) -> None:
+    fitted = run(tmp_path, scores(5, 1, 1, 1, 1, 4, 6), (Mixer(shares=(0.75, 0.25)),))
+    assert fitted.chosen == "mix 0.25"
+    assert [candidate.score for candidate in fitted.candidates] == [5, 1, 1, 1, 1, 4, 6]
+
+
+def test_the_owner_of_the_parameters_says_what_a_mix_is(tmp_path: Path) -> None:
+    fitted = run(tmp_path, scores(0, 1, 1, 1, 1, 9), (Mixer(shares=(0.25,)), Head()))
+    assert trainable(fitted.model).keys() == {"2.weight", "2.bias"}
+    assert bool((fitted.model.state_dict()["2.weight"] == 0.25).all())
+    assert torch.equal(fitted.model.state_dict()["0.weight"], model_of().state_dict()["0.weight"])
+
+
+def test_a_score_that_is_not_a_number_never_wins(tmp_path: Path) -> None:
+    fitted = run(tmp_path, scores(0.1, *[float("nan")] * 5), (Mixer(),))
+    assert fitted.chosen == "base"
+    state = fitted.model.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in model_of().state_dict().items())
+
+
+def test_weight_decay_does_not_move_what_is_frozen(tmp_path: Path) -> None:
+    fitted = run(tmp_path, scores(*range(9)), (Head(),), weight_decay=0.5)
+    assert torch.equal(fitted.model.state_dict()["0.weight"], model_of().state_dict()["0.weight"])
+    assert not torch.equal(fitted.model.state_dict()["2.weight"], model_of().state_dict()["2.weight"])
+
+
+def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
+    whole = run(tmp_path, scores(*range(9)))
+    batches, said = Numbers(), io.StringIO()
+    again = run(tmp_path, scores(), batches=batches, display=Progress(stream=said))
+    assert batches.asked == []
+    assert "going on from step 10" in said.getvalue()
+    assert (again.history, again.chosen) == (whole.history, whole.chosen)
+
+
+def test_the_gradient_is_clipped(tmp_path: Path) -> None:
+    norms: list[float] = []
+
+    class Watch(Recorder):
+        def after_step(self, model: nn.Module) -> None:
+            norms.append(float(model.state_dict()["0.weight"].norm()))
+
+    run(tmp_path, scores(*range(9)), (Watch(),), steps=2, evaluations=1, clip=0.0)
+    assert norms[0] == norms[1] == pytest.approx(float(model_of().state_dict()["0.weight"].norm()), abs=1e-3)
+
+
+def test_blocks_are_the_longest_list_of_modules() -> None:
+    layers = nn.ModuleList(nn.Linear(1, 1) for _ in range(3))
+    model = nn.Sequential(nn.ModuleList([nn.Linear(1, 1)]), layers)
+    assert blocks(model) == list(layers)
+    with pytest.raises(ValueError, match="Linear has no list of blocks"):
+        blocks(nn.Linear(1, 1))

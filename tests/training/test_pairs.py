@@ -1,0 +1,99 @@
+"""No batch holds a passage that is right for another query of the batch."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sentence_transformers import SentenceTransformer
+
+from raglift.models.encoder import load_encoder
+from raglift.training.pairs import Pair, PairBatches, pack
+from tests.tasks import RUNTIME, pairs
+from tests.tiny import build_embedding
+
+
+@st.composite
+def collections(draw: st.DrawFn) -> tuple[list[Pair], dict[str, set[str]]]:
+    """Pairs that share passages and questions here and there, and which passages repeat each other."""
+    chunks = draw(st.integers(1, 12))
+    rows = draw(st.lists(st.tuples(st.integers(0, 20), st.integers(0, chunks - 1)), min_size=1, max_size=60))
+    spellings = draw(st.lists(st.sampled_from(["what is {}", "What  is {}", "WHAT IS {} "]), min_size=60, max_size=60))
+    similar: dict[str, set[str]] = {}
+    for left, right in draw(st.lists(st.tuples(st.integers(0, chunks - 1), st.integers(0, chunks - 1)), max_size=6)):
+        if left != right:
+            similar.setdefault(f"c{left}", set()).add(f"c{right}")
+            similar.setdefault(f"c{right}", set()).add(f"c{left}")
+    made = [
+        Pair(spelling.format(asked), f"text {chunk}", f"c{chunk}")
+        for (asked, chunk), spelling in zip(rows, spellings, strict=False)
+    ]
+    return made, similar
+
+
+@given(collections(), st.integers(2, 16), st.integers(0, 3))
+def test_no_two_pairs_of_a_batch_share_passage_or_question(
+    made: tuple[list[Pair], dict[str, set[str]]], size: int, seed: int
+) -> None:
+    rows, similar = made
+    batches = pack(rows, similar, size, random.Random(seed))
+    used = [row for batch in batches for row in batch]
+    assert len(used) == len(set(used))
+    assert all(batches)
+    for batch in batches:
+        for left, right in combinations([rows[row] for row in batch], 2):
+            assert left.chunk_id != right.chunk_id
+            assert right.chunk_id not in similar.get(left.chunk_id, set())
+            assert left.query.lower().split() != right.query.lower().split()
+
+
+@given(st.integers(1, 200), st.integers(2, 40), st.integers(0, 9))
+def test_distinct_pairs_are_all_used_and_spread_evenly(count: int, size: int, seed: int) -> None:
+    rows = [Pair(f"question {row}", f"text {row}", f"c{row}") for row in range(count)]
+    batches = pack(rows, {}, size, random.Random(seed))
+    assert sorted(row for batch in batches for row in batch) == list(range(count))
+    assert max(map(len, batches)) - min(map(len, batches)) <= max(1, len(batches))
+    assert max(map(len, batches)) < 1.5 * size + 1
+
+
+@given(st.integers(60, 300), st.integers(2, 3), st.integers(0, 9))
+def test_nearly_all_pairs_are_used_where_every_passage_has_a_few_questions(count: int, each: int, seed: int) -> None:
+    rows = [Pair(f"question {row}", f"text {row // each}", f"c{row // each}") for row in range(count)]
+    used = Counter(row for batch in pack(rows, {}, 16, random.Random(seed)) for row in batch)
+    assert len(used) >= 0.9 * count
+
+
+def test_a_pair_that_fits_nowhere_sits_out() -> None:
+    rows = [Pair(f"question {row}", "text", "c") for row in range(5)]
+    assert [len(batch) for batch in pack(rows, {}, 4, random.Random(0))] == [1]
+
+
+def test_epochs_differ_and_repeat_themselves(tiny_embedding: Path) -> None:
+    model = load_encoder(tiny_embedding, RUNTIME)
+
+    def shown(batches: PairBatches, epoch: int) -> list[list[int]]:
+        return [batches.batch(epoch, index)[0]["input_ids"].tolist() for index in range(len(batches))]
+
+    one, two = (PairBatches(pairs(), {}, model, 4, seed=7) for _ in range(2))
+    assert len(one) == 2
+    assert shown(one, 1) == shown(two, 1)
+    assert shown(one, 0) != shown(one, 1)
+    assert shown(one, 0) != shown(PairBatches(pairs(), {}, model, 4, seed=8), 0)
+
+
+def _texts(model: SentenceTransformer, column: dict[str, torch.Tensor]) -> list[str]:
+    return list(model.tokenizer.batch_decode(column["input_ids"], skip_special_tokens=True))
+
+
+def test_columns_carry_the_prompts_of_their_role(tmp_path: Path) -> None:
+    prompts = {"query": "question ", "document": "every "}
+    model = load_encoder(build_embedding(tmp_path / "model", prompts=prompts), RUNTIME)
+    queries, passages = PairBatches(pairs(), {}, model, 8, seed=0).batch(0, 0)
+    assert all(text.startswith("question ") for text in _texts(model, queries))
+    assert all(text.startswith("every ") for text in _texts(model, passages))
+    assert len(queries["input_ids"]) == len(passages["input_ids"]) == 8
