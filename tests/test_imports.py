@@ -37,14 +37,15 @@ def layer(unit: str) -> int:
 
 def imported_units(path: Path) -> list[tuple[int, str]]:
     """(line, top-level module or package of raglift) of every import, those in functions and type checks too."""
-    units = []
+    units: list[tuple[int, str]] = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno} is a relative import"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
         for name in names:
             parts = name.split(".")
             if parts[0] == "raglift" and len(parts) > 1 and _is_module(parts[1]):

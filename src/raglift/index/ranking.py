@@ -36,7 +36,10 @@ class Bm25:
         self._ids = list(ids)
         self._stemmer = Stemmer.Stemmer("english")
         self._model = bm25s.BM25()
-        self._model.index(self._tokens(texts), show_progress=False)
+        words = self._tokens(texts)
+        self._wordless = not any(words)  # bm25s cannot index a corpus without a single word
+        if not self._wordless:
+            self._model.index(words, show_progress=False)
 
     def _tokens(self, texts: Sequence[str]) -> list[list[str]]:
         words = bm25s.tokenize(
@@ -49,7 +52,10 @@ class Bm25:
         depth = min(depth, len(self._ids))
         found: list[Ranking] = []
         for words in self._tokens(queries):
-            scores = self._model.get_scores(words) if words else np.zeros(len(self._ids), np.float32)
+            if not words or self._wordless:
+                found.append(())
+                continue
+            scores = self._model.get_scores(words)
             best = np.argsort(-scores, kind="stable")[:depth]
             found.append(tuple((self._ids[row], float(scores[row])) for row in best if scores[row] > 0))
         return found
