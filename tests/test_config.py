@@ -87,7 +87,7 @@ def test_defaults_are_those_of_the_schema() -> None:
     assert config.embedding.strategies == [StrategySpec(name="full"), StrategySpec(name="weight_interpolation")]
     assert config.llm.strategies == [StrategySpec(name="lora")]
     assert config.synthesis.kinds == {"factoid": 2, "explanation": 2, "keyword": 1}
-    assert (config.embedding.batch_size, config.llm.batch_size) == (32, 8)
+    assert (config.embedding.batch_size, config.llm.batch_size) == (32, 4)
     assert (config.embedding.objective, config.llm.objective) == ("multiple_negatives", "answer_only")
 
 

@@ -27,10 +27,10 @@ from raglift.progress import Progress
 from raglift.records import Target
 from raglift.training import embedding_stage, llm_stage
 from raglift.training.blocks import trainable
-from raglift.training.loop import Fitted, Settings, Task, fit
+from raglift.training.loop import Fitted, Task, fit
 from raglift.training.outcome import read_outcome
-from raglift.training.strategy import Strategy
 from tests import tasks
+from tests.fits import EVALUATIONS, RATE, STEPS, Killed, killing, run_fit, strategies_named
 from tests.tasks import QUIET, RUNTIME, bits, same
 
 Combination = tuple[Target, tuple[str, ...]]
@@ -48,62 +48,12 @@ def _combinations() -> Iterator[Combination]:
 every_combination = pytest.mark.parametrize(
     ("target", "names"), [pytest.param(*each, id="-".join([each[0], *each[1]])) for each in _combinations()]
 )
-RATE = {"embedding": 3e-3, "llm": 1e-2}
-STEPS = 8
-EVALUATIONS = 3
 
 
 @pytest.fixture
 def folders(tiny_llm: Path, tiny_embedding: Path) -> dict[Target, Path]:
     """Target -> folder of its tiny model."""
     return {"embedding": tiny_embedding, "llm": tiny_llm}
-
-
-def strategies_named(names: tuple[str, ...]) -> list[Strategy]:
-    return [plugins.load("strategy", name)() for name in names]
-
-
-def settings_of(target: Target, **changes: Any) -> Settings:
-    usual = Settings(STEPS, RATE[target], weight_decay=0.1, evaluations=EVALUATIONS, seed=5, checkpoint_seconds=0)
-    return replace(usual, **changes)
-
-
-class Killed(BaseException):
-    """Stands for a process that ends here; nothing in the package may catch it."""
-
-
-def killing(task: Task, loss_at: int = 0, score_at: int = 0) -> Task:
-    """The task, ended at the given call (from 1) of its loss or its score."""
-    calls = {"loss": 0, "score": 0}
-
-    def counted(name: str, at: int, call: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*args: Any) -> Any:
-            calls[name] += 1
-            if calls[name] == at:
-                raise Killed
-            return call(*args)
-
-        return run
-
-    return replace(task, loss=counted("loss", loss_at, task.loss), score=counted("score", score_at, task.score))
-
-
-def run_fit(
-    target: Target,
-    names: tuple[str, ...],
-    folder: Path,
-    work: Path,
-    *,
-    change: Callable[[Task], Task] = lambda task: task,
-    display: Progress = QUIET,
-    runtime: Runtime = RUNTIME,
-    **settings: Any,
-) -> Fitted:
-    """One `fit` of a fresh model, as a new process would do it."""
-    torch.manual_seed(random.randrange(2**31))  # whatever state the process is in must not matter
-    model = tasks.load(target, folder)
-    task = change(tasks.task(target, folder, model))
-    return fit(model, task, strategies_named(names), settings_of(target, **settings), runtime, work, display)
 
 
 @every_combination
@@ -209,10 +159,11 @@ def _truncate(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: random.randrange(file.stat().st_size)])
 
 
-def _flip(file: Path) -> None:
-    data = bytearray(file.read_bytes())
-    data[random.randrange(len(data))] ^= 1 << random.randrange(8)
-    file.write_bytes(data)
+def _flip(*files: Path) -> None:
+    for file in files:
+        data = bytearray(file.read_bytes())
+        data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+        file.write_bytes(data)
 
 
 DAMAGES: dict[str, Callable[[list[Path]], None]] = {
@@ -220,7 +171,7 @@ DAMAGES: dict[str, Callable[[list[Path]], None]] = {
     "flipped": lambda files: _flip(files[-1]),
     "checksum lost": lambda files: files[-1].with_suffix(".sha256").unlink(),
     "checksum flipped": lambda files: _flip(files[-1].with_suffix(".sha256")),
-    "both flipped": lambda files: [_flip(file) for file in files].clear(),
+    "both flipped": lambda files: _flip(*files),
 }
 
 

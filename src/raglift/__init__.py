@@ -20,6 +20,9 @@ except PackageNotFoundError:  # a source tree that was never installed
 os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# OpenMP's threads spin while they wait for each other; beside any other busy process that made a training step two to
+# seven times slower. Read when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = ["__version__", "evaluate", "open_run", "run"]
 

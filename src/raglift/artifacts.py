@@ -198,8 +198,7 @@ def _sealed(data: bytes, manifest: Any) -> bool:
     if not isinstance(manifest, dict) or set(manifest) != {"stage", "key", "seconds", "files", "sha256"}:
         return False
     content = {name: value for name, value in manifest.items() if name != "sha256"}
-    # The first manifests sealed their list of files alone.
-    return _json_bytes(manifest) == data and manifest["sha256"] in (_seal(content), _seal(manifest["files"]))
+    return _json_bytes(manifest) == data and manifest["sha256"] == _seal(content)
 
 
 def _keep_work_only(partial: Path) -> None:

@@ -70,7 +70,7 @@ class CorpusConfig(Section):
     """How documents become passages, and which documents may be trained on."""
 
     chunk_tokens: Tokens = 160
-    """Longest passage, in tokens of the embedding model."""
+    """Longest passage, in tokens as LlamaIndex counts them; 160 of them fit the window of small embedding models."""
     chunk_overlap: NotNegativeInt = 0
     """Tokens that neighbouring passages share; less than `chunk_tokens`."""
     near_duplicate: PositiveShare = 0.8

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from raglift.artifacts import Artifact, Store, stage_key, write_atomic, write_json
 from raglift.config import Config, dump_config
 from raglift.errors import UserError
 from raglift.progress import Progress
-
-RUNS = "runs"
-LOCK = ".lock"
+from raglift.workspace import RUNS, STATE, hold
 
 
 class Runner:
@@ -33,43 +28,33 @@ class Runner:
         self.folder = self._root / RUNS / config.run
         self.folders: dict[str, Path] = {}
         self.stages: list[dict[str, Any]] = []
-        self._lock = FileLock(str(self._root / LOCK), timeout=0)
 
     def __enter__(self) -> Runner:
+        self._hold = hold(self._root, f"run {self._config.run}")
+        self._hold.__enter__()
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-            self._begin()
-        except Timeout as error:
-            raise UserError(
-                f"Another run is using the workspace {self._root}.",
-                _holder(self._root),
-                "Wait for it to end, or give this run a `workspace` of its own.",
-            ) from error
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.folder / "config.yaml", dump_config(self._config).encode("utf-8"))
+            self._save("running")
         except OSError as error:
-            self._lock.release()
+            self._hold.__exit__(None, None, None)
             raise UserError(
                 f"Cannot write to the workspace {self._root}.", str(error), "Choose another `workspace`."
             ) from error
         return self
 
-    def _begin(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(self._root / ".holder", f"process {os.getpid()}, run {self._config.run}".encode())
-        write_atomic(self.folder / "config.yaml", dump_config(self._config).encode("utf-8"))
-        self._save("running")
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         try:
             if kind is not None:
+                state = "interrupted" if issubclass(kind, KeyboardInterrupt) else "failed"
                 for stage in self.stages:
                     if stage["state"] == "running":
-                        stage["state"] = "interrupted" if issubclass(kind, KeyboardInterrupt) else "failed"
-                self._save("interrupted" if issubclass(kind, KeyboardInterrupt) else "failed")
+                        stage["state"] = state
+                self._save(state)
         except OSError:
             self._display.warn(f"The state of the run could not be written to {self.folder}.")
         finally:
-            self._lock.release()
+            self._hold.__exit__(None, None, None)
 
     def stage(
         self,
@@ -109,11 +94,4 @@ class Runner:
             "stages": self.stages,
             "config": json.loads(self._config.model_dump_json()),
         }
-        write_json(self.folder / "run.json", value)
-
-
-def _holder(root: Path) -> str:
-    try:
-        return f"Held by {(root / '.holder').read_text('utf-8')}."
-    except OSError:
-        return "Two runs at once would write into each other's folders."
+        write_json(self.folder / STATE, value)

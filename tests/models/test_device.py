@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,8 +67,8 @@ def test_a_named_dtype_is_not_probed(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_threads_are_set_and_never_more_than_the_process_may_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device.os, "cpu_count", lambda: 64)
-    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     settings = RuntimeConfig(device="cpu", dtype="float32")
     assert resolve(settings, tmp_path).threads == 3
     assert torch.get_num_threads() == 3

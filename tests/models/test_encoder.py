@@ -20,9 +20,9 @@ from tests.tiny import SENTENCES, build_embedding
 TEXTS = [*SENTENCES, "", " ", "short", " ".join(SENTENCES), "émigré 漢字 \U0001f600", SENTENCES[0]]
 
 
-def reference(folder: Path, texts: list[str], **options: object) -> np.ndarray:
+def reference(folder: Path, texts: list[str], prompt: str | None = None) -> np.ndarray:
     model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
-    return np.asarray(model.encode(texts, normalize_embeddings=True, convert_to_numpy=True, **options))
+    return np.asarray(model.encode(texts, normalize_embeddings=True, prompt=prompt))
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 48, 200, 100_000])

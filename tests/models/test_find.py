@@ -22,6 +22,7 @@ from raglift.models.find import KNOWN, Packaged, find_model
 from raglift.models.generation import Generator, Sampling
 from raglift.models.llm import load_causal_lm, load_tokenizer
 from tests.tasks import RUNTIME
+from tests.tiny import build_embedding, build_llm
 
 
 @pytest.fixture
@@ -41,6 +42,13 @@ def test_a_folder_is_found_and_known_by_its_bytes(tiny_llm: Path, tmp_path: Path
     assert find_model(str(copy)).revision == found.revision
     (copy / "README.md").write_text("says nothing about the weights", encoding="utf-8")
     assert find_model(str(copy)).revision == found.revision
+
+
+def test_the_tiny_models_are_equal_bytes_at_every_call(tiny_llm: Path, tiny_embedding: Path, tmp_path: Path) -> None:
+    for tiny, build in ((tiny_llm, build_llm), (tiny_embedding, build_embedding)):
+        assert find_model(str(build(tmp_path / build.__name__))).revision == find_model(str(tiny)).revision
+        assert find_model(str(build(tmp_path / "other", seed=1))).revision != find_model(str(tiny)).revision
+        shutil.rmtree(tmp_path / "other")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "chat_template.jinja", "config.json"])
@@ -193,7 +201,7 @@ def test_a_conversion_is_done_once_and_leaves_nothing_behind(
 
 @pytest.mark.slow
 def test_the_packaged_language_model_is_converted_whole_or_not_at_all(tmp_path: Path) -> None:
-    """Killed at several moments, then left to finish: the model answers, and nothing else lies beside it."""
+    """Killed while it writes, then left to finish: the model answers, and nothing else lies beside it."""
     environment = os.environ | {"RAGLIFT_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"}
     code = "from raglift.models.find import find_model; print(find_model('SmolLM2-135M-Instruct').path)"
     folder = tmp_path / "converted"

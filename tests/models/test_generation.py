@@ -78,9 +78,9 @@ def test_progress_counts_every_prompt(generator: Generator) -> None:
     assert counts == [4, 4, 3]
 
 
-def test_a_line_stops_at_its_end(generator: Generator) -> None:
+def test_a_line_stops_at_its_end(generator: Generator, tiny_llm: Path) -> None:
     """A model that writes line ends: its output layer is bent toward them."""
-    generator_with_lines = Generator(load_causal_lm(Path(generator.model.name_or_path), RUNTIME), generator.tokenizer)
+    generator_with_lines = Generator(load_causal_lm(tiny_llm, RUNTIME), generator.tokenizer)
     written: list[int] = []
     line_end = generator.tokenizer("\n", add_special_tokens=False)["input_ids"][-1]
 

@@ -112,7 +112,7 @@ def test_llama_indexs_own_query_engine_takes_it(llm: LiftLLM, index: VectorStore
     assert len(response.source_nodes) == 2
     assert all(node.node.get_content() in seen(llm)[0] for node in response.source_nodes)
     streaming = index.as_query_engine(llm=llm, similarity_top_k=2, streaming=True).query(QUESTIONS[1][0])
-    assert "".join(streaming.response_gen) == str(response)  # type: ignore[union-attr]
+    assert "".join(streaming.response_gen) == str(response)  # type: ignore[union-attr, arg-type]
 
 
 def test_our_query_engine_answers_as_the_batch_does(llm: LiftLLM, index: VectorStoreIndex, tiny_llm: Path) -> None:

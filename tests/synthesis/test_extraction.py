@@ -31,6 +31,9 @@ class FakeTokenizer:
                 self._pieces.append(piece)
         return {"input_ids": [self._ids[piece] for piece in pieces]}
 
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        return [self._pieces[token] for token in ids]
+
     def decode(self, ids: list[int]) -> str:
         return "".join(self._pieces[token] for token in ids)
 

@@ -41,7 +41,7 @@ def test_what_learns_reads_as_the_answer_and_the_end_of_turn(
             first = int(learned.nonzero()[0])
             assert bool(learned[first:].all())  # one run, up to the last position
             read = ids[mask.bool() & ~learned]
-            found.append((tokenizer.decode(read), tokenizer.decode(labels[learned])))
+            found.append((str(tokenizer.decode(read)), str(tokenizer.decode(labels[learned]))))
     assert sorted(found) == sorted((example.prompt, example.answer + "<|im_end|>") for example in examples)
     assert {answer for _, answer in QUESTIONS} == {answer.removesuffix("<|im_end|>") for _, answer in found}
 
@@ -64,7 +64,7 @@ def test_every_example_is_seen_once_an_epoch(lengths: list[int], size: int, epoc
     for index in range(len(batches)):
         labels = batches.batch(epoch, index)["labels"]
         assert len(labels) <= size
-        seen.update(TOKENIZER.decode(row[row != IGNORED], skip_special_tokens=True) for row in labels)
+        seen.update(str(TOKENIZER.decode(row[row != IGNORED], skip_special_tokens=True)) for row in labels)
     assert seen == Counter(str(row) for row in range(len(lengths)))
 
 

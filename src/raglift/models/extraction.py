@@ -33,7 +33,7 @@ class SpanConstraint:
         longest: int,
     ) -> None:
         self._rows = [tokenizer(" " + text, add_special_tokens=False)["input_ids"] for text in texts]
-        self._opens_word = [[str(tokenizer.decode([token]))[:1].isspace() for token in row] for row in self._rows]
+        self._opens_word = [_openings(tokenizer, row) for row in self._rows]
         self._begin = [
             _beginnings(tokenizer, row, opens, words)
             for row, opens, words in zip(self._rows, self._opens_word, avoid, strict=True)
@@ -60,6 +60,17 @@ class SpanConstraint:
         """The interface of `prefix_allowed_tokens_fn`."""
         ids: list[int] = input_ids[self._start :].tolist()  # type: ignore[index]
         return self.allowed(row, ids)
+
+
+def _openings(tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> list[bool]:
+    """Whether each token opens a word.
+
+    Tokenizers mark that by a leading space in the token itself, written as such, as U+0120 (byte-level BPE) or as
+    U+2581 (SentencePiece); decoding one token alone loses it in some.
+    """
+    pieces = tokenizer.convert_ids_to_tokens(tokens)
+    opens = [str(piece)[:1] in (" ", "\u0120", "\u2581") for piece in pieces]
+    return opens if any(opens) else [True] * len(tokens)
 
 
 def _beginnings(

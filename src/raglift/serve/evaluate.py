@@ -19,6 +19,7 @@ from raglift.progress import Progress
 from raglift.records import Document, QAPair, content_id
 from raglift.serve.parts import limits, pipelines
 from raglift.serve.result import RunResult
+from raglift.workspace import hold
 
 SCORED = ("question_sets", "retrieval", "response", "verdicts")
 
@@ -63,7 +64,8 @@ def evaluate_on(result: RunResult, data: Path, display: Progress | None = None) 
             out,
         )
 
-    artifact = store.build("evaluation_on", key, write, display.warn)
+    with hold(store.root, f"evaluation of {result.folder.name}"):
+        artifact = store.build("evaluation_on", key, write, display.warn)
     summary = json.loads((artifact.path / "summary.json").read_text("utf-8"))
     return {section: summary[section] for section in SCORED}
 

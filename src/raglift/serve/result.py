@@ -26,9 +26,7 @@ from raglift.plugins import nearest
 from raglift.serve.engine import LiftQueryEngine
 from raglift.serve.models import Models
 from raglift.training.outcome import read_outcome
-
-RUNS = "runs"
-STATE = "run.json"
+from raglift.workspace import RUNS, STATE, is_held
 
 
 def run_folder(run: str | Path, workspace: str | Path) -> Path:
@@ -67,6 +65,11 @@ def read_status(run: str | Path, workspace: str | Path) -> dict[str, Any]:
     """What `raglift status` prints: the run's state and its stages."""
     folder = run_folder(run, workspace)
     state = read_state(folder)
+    if state["state"] == "running" and not is_held(folder.parent.parent):
+        # The process was killed before it could say so.
+        state["state"] = "interrupted"
+        for stage in state["stages"]:
+            stage["state"] = "interrupted" if stage["state"] == "running" else stage["state"]
     return {"run": state["run"], "state": state["state"], "stages": state["stages"], "folder": str(folder)}
 
 

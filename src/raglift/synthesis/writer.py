@@ -38,7 +38,8 @@ def plan(
     length, so that batches of it share a prompt and waste little padding.
     """
     rng = random.Random(f"{seed}/plan")
-    names, weights = list(kinds), list(kinds.values())
+    names = sorted(kinds)
+    weights = [kinds[name] for name in names]
     assignments = []
     for chunk in chunks:
         texts = evidence_texts(chunk.text)
