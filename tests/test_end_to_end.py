@@ -1,0 +1,207 @@
+"""The whole run with tiny models: cached, killed and gone on, damaged and mended, asked and evaluated."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import raglift
+from raglift.artifacts import MANIFEST
+from raglift.errors import UserError
+from raglift.serve.result import read_status
+from raglift.workspace import hold
+from tests.tiny import QUESTIONS, SENTENCES
+
+pytestmark = pytest.mark.slow
+
+STAGES = [
+    "corpus",
+    "index_base",
+    "synthesis",
+    "training_sets",
+    "embedding",
+    "index_tuned",
+    "llm",
+    "evaluation",
+]
+ANSWERED = [*QUESTIONS, ("Who painted the harbour wall?", None)]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory, tiny_llm: Path, tiny_embedding: Path) -> dict[str, Any]:
+    """Eight documents, nine human questions, everything small, no filter (a random writer writes nonsense)."""
+    folder = tmp_path_factory.mktemp("documents")
+    for number, sentence in enumerate(SENTENCES[:8]):
+        more = " ".join(f"In year {year} of volume {number} this was written down again." for year in range(8))
+        (folder / f"{number}.md").write_text(f"# Page {number}\n\n{sentence} {more}\n", encoding="utf-8")
+    questions = folder / "questions.jsonl"
+    rows = [
+        {"id": f"q{i}", "question": asked, "answer": answer, "topics": [f"{i}.md"], "quotes": [SENTENCES[i]]}
+        if answer
+        else {"id": f"q{i}", "question": asked, "answer": None}
+        for i, (asked, answer) in enumerate(ANSWERED)
+    ]
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return {
+        "run": "tiny",
+        "data": {"documents": str(folder), "questions": str(questions)},
+        "corpus": {"chunk_tokens": 40, "train": 0.5, "dev": 0.25, "test": 0.25},
+        "synthesis": {"model": str(tiny_llm), "filters": [], "batch_size": 4},
+        "embedding": {"model": str(tiny_embedding), "batch_size": 4, "epochs": 2, "learning_rate": 1e-3},
+        "llm": {"model": str(tiny_llm), "epochs": 2, "batch_size": 2, "learning_rate": 5e-3, "max_new_tokens": 6},
+        "evaluation": {"similarity_model": str(tiny_embedding), "resamples": 200},
+        "runtime": {"dtype": "float32", "threads": 1, "checkpoint_seconds": 0.01},
+    }
+
+
+def command(config: dict[str, Any], folder: Path) -> list[str]:
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump({**config, "workspace": str(folder / "indexes")}), encoding="utf-8")
+    return [sys.executable, "-m", "raglift", "run", str(path), "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def finished(config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a finished run."""
+    folder = tmp_path_factory.mktemp("workspace")
+    done = subprocess.run(command(config, folder), capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 3), done.stderr
+    return folder
+
+
+def contents(workspace: Path) -> dict[str, Any]:
+    """Every artifact's files by their checksum; what holds measured seconds by its content without them."""
+    found: dict[str, Any] = {}
+    for manifest in sorted(workspace.glob(f"*/*/{MANIFEST}")):
+        for name, digest in json.loads(manifest.read_text("utf-8"))["files"].items():
+            key = f"{manifest.parent.parent.name}/{manifest.parent.name}/{name}"
+            if name.endswith("-answered.jsonl"):
+                rows = [json.loads(line) for line in (manifest.parent / name).read_text("utf-8").splitlines()]
+                found[key] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+            elif name == "summary.json":
+                found[key] = json.loads((manifest.parent / name).read_text("utf-8"))["verdicts"]
+            else:
+                found[key] = digest
+    return found
+
+
+def test_everything_is_there_and_a_second_run_does_nothing(config: dict[str, Any], finished: Path) -> None:
+    workspace = finished / "indexes"
+    before = {path: path.stat().st_mtime_ns for path in workspace.glob(f"*/*/{MANIFEST}")}
+    run = raglift.run({**config, "workspace": str(workspace)}, quiet=True)
+    assert {path: path.stat().st_mtime_ns for path in workspace.glob(f"*/*/{MANIFEST}")} == before
+    assert [stage["name"] for stage in run.report["stages"]] == STAGES
+    assert all(stage["cached"] for stage in run.report["stages"])
+    assert set(run.report["question_sets"]) == {"human", "synthetic"}
+    assert set(run.report["response"]["human"]) == {arm for arm in run.arms if "hybrid" not in arm and arm != "bm25"}
+    assert set(run.report["retrieval"]["human"]) == {arm for arm in run.arms if "closed_book" not in arm}
+    assert (run.folder / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_a_run_that_is_killed_again_and_again_ends_like_one_that_was_not(
+    config: dict[str, Any], finished: Path, tmp_path: Path
+) -> None:
+    words = command(config, tmp_path)
+    rng = random.Random(7)
+    for _ in range(5):
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        partial = tmp_path / "indexes"
+        while time.monotonic() < deadline and process.poll() is None and not list(partial.glob("*/*.partial")):
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0, 4))
+        process.kill()
+        process.wait()
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 3), done.stderr
+    assert contents(tmp_path / "indexes") == contents(finished / "indexes")
+
+
+def test_a_flipped_byte_is_named_and_mended(config: dict[str, Any], finished: Path) -> None:
+    workspace = finished / "indexes"
+    before = contents(workspace)
+    damaged = next(workspace.glob("index_tuned/*/index.faiss"))
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(bytes(data))
+    run = raglift.open_run("tiny", workspace)
+    with pytest.raises(UserError, match=r"index\.faiss is damaged"):
+        run.retriever("tuned_both")
+    words = [word for word in command(config, finished) if word != "--quiet"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "index.faiss is damaged. Building it again." in done.stderr
+    assert contents(workspace) == before
+
+
+def test_arms_are_llama_index_objects_that_answer_as_they_were_scored(finished: Path) -> None:
+    run = raglift.open_run(finished / "indexes" / "runs" / "tiny")
+    rows = [
+        json.loads(line)
+        for line in (run.artifact("evaluation").path / "human-answered.jsonl").read_text("utf-8").splitlines()
+    ]
+    questions = {f"q{i}": asked for i, (asked, _) in enumerate(ANSWERED)}
+    for row in rows:
+        if row["answer"] is None:
+            continue
+        response = run.query_engine(row["arm"]).query(questions[row["qa_id"]])
+        assert [hit.node.get_content() for hit in response.source_nodes] == row["contexts"]
+        assert str(response).strip() == row["answer"]
+    assert len(run.embedding("tuned_both").get_query_embedding("a ship")) == run.store("tuned").dimension
+    with pytest.raises(UserError, match="only ranks"):
+        run.llm("bm25")
+    with pytest.raises(UserError, match="tuned_both"):
+        run.query_engine("tuned_bth")
+
+
+def test_another_set_over_the_same_documents_is_scored(finished: Path, tmp_path: Path) -> None:
+    run = raglift.open_run("tiny", finished / "indexes")
+    documents = run.corpus.documents
+    (tmp_path / "qrels").mkdir()
+    corpus = [{"_id": f"other-{i}", "title": "", "text": d.text} for i, d in enumerate(documents)]
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in corpus))
+    (tmp_path / "queries.jsonl").write_text(
+        json.dumps({"_id": "1", "text": "ships?", "answers": ["a blue book"]}) + "\n"
+    )
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\tother-0\t1\n")
+    scores = raglift.evaluate(run, tmp_path)
+    assert scores["question_sets"][tmp_path.name]["questions"] == 1
+    assert 0 <= scores["retrieval"][tmp_path.name]["base"]["nDCG@10"]["value"] <= 1
+    assert scores["response"][tmp_path.name]["tuned_both"]["token_f1"]["n"] == 1
+    (tmp_path / "corpus.jsonl").write_text(json.dumps({"_id": "x", "text": "something else"}) + "\n")
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\tx\t1\n")
+    with pytest.raises(UserError, match="not the run's"):
+        raglift.evaluate(run, tmp_path)
+
+
+def test_two_runs_in_one_workspace(config: dict[str, Any], finished: Path) -> None:
+    with hold(finished / "indexes", "the test"), pytest.raises(UserError, match="Another run") as caught:
+        raglift.run({**config, "workspace": str(finished / "indexes")}, quiet=True)
+    assert "the test" in str(caught.value)
+    assert read_status("tiny", finished / "indexes")["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"embedding": {"model": "all-MiniLM"}}, "There is no model called 'all-MiniLM'"),
+        ({"data": {"documents": "nowhere"}}, "There is no folder 'nowhere'"),
+        ({"llm": {"strategies": ["lora", "full"]}}, "parameters"),
+    ],
+)
+def test_mistakes_are_said_before_anything_is_written(
+    config: dict[str, Any], tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    wrong = {**config, **{key: {**config[key], **value} for key, value in change.items()}, "workspace": str(tmp_path)}
+    if "data" in change:
+        wrong["data"] = change["data"]
+    with pytest.raises(UserError, match=message):
+        raglift.run(wrong, quiet=True)
+    assert not list(tmp_path.glob(f"*/*/{MANIFEST}"))
