@@ -1,7 +1,7 @@
 """Writes README's table of strategies from the strategy classes; `--check` only says whether it is stale.
 
-    python scripts/strategies_table.py
-    python scripts/strategies_table.py --check
+python scripts/strategies_table.py
+python scripts/strategies_table.py --check
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ from raglift.models.llm import load_causal_lm, load_tokenizer
 from raglift.progress import Progress
 from raglift.records import Target
 from raglift.training import embedding_stage, llm_stage
-from raglift.training.blocks import trainable
 from raglift.training.loop import Fitted, Task, fit
 from raglift.training.outcome import read_outcome
+from raglift.training.parameters import trainable
 from tests import tasks
 from tests.fits import EVALUATIONS, RATE, STEPS, Killed, killing, run_fit, strategies_named
 from tests.tasks import QUIET, RUNTIME, bits, same

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from raglift.progress import Progress
-from raglift.training.blocks import blocks, trainable
 from raglift.training.loop import Fitted, Settings, Task, _schedule, fit
+from raglift.training.parameters import trainable
 from raglift.training.strategy import Axis, Strategy
 from tests.tasks import QUIET, RUNTIME
 
@@ -108,7 +108,7 @@ class Head(Strategy):
 
     def prepare(self, model: nn.Module, target: Any) -> nn.Module:
         model.requires_grad_(False)
-        blocks(nn.Sequential(nn.ModuleList(model.children())))[-1].requires_grad_(True)
+        list(model.children())[-1].requires_grad_(True)
         return model
 
     def mix(self, base: State, tuned: State, share: float) -> dict[str, Tensor]:
@@ -222,11 +222,3 @@ def test_the_gradient_is_clipped(tmp_path: Path) -> None:
 
     run(tmp_path, scores(*range(9)), (Watch(),), steps=2, evaluations=1, clip=0.0)
     assert norms[0] == norms[1] == pytest.approx(float(model_of().state_dict()["0.weight"].norm()), abs=1e-3)
-
-
-def test_blocks_are_the_longest_list_of_modules() -> None:
-    layers = nn.ModuleList(nn.Linear(1, 1) for _ in range(3))
-    model = nn.Sequential(nn.ModuleList([nn.Linear(1, 1)]), layers)
-    assert blocks(model) == list(layers)
-    with pytest.raises(ValueError, match="Linear has no list of blocks"):
-        blocks(nn.Linear(1, 1))

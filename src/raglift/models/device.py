@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from raglift.artifacts import write_json
+from raglift.errors import UserError
 
 _SHAPE = (512, 576, 1536)
 """Rows, inner and outer width of the probe's matrix product: a small transformer's feed-forward layer."""
@@ -63,8 +64,20 @@ def probe_dtype(device: str = "cpu", repeats: int = 12) -> DtypeProbe:
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is the first GPU there is, else the processor."""
+    """`auto` is the first GPU there is, else the processor.
+
+    Raises:
+        UserError: The device that is named is not there.
+    """
     if name != "auto":
+        if (name == "cuda" and not torch.cuda.is_available()) or (
+            name == "mps" and not torch.backends.mps.is_available()
+        ):
+            raise UserError(
+                f"runtime.device is {name!r}, but torch sees no such device.",
+                f"torch {torch.__version__} runs here on the processor.",
+                "Leave runtime.device at 'auto', or install a build of torch for the device (docs/install.md).",
+            )
         return torch.device(name)
     if torch.cuda.is_available():
         return torch.device("cuda")

@@ -11,6 +11,7 @@ import importlib.util
 import os
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock
@@ -148,9 +149,18 @@ def _refuse_pickle(name: str, path: Path) -> None:
     )
 
 
+_HASHED = (".safetensors", ".json", ".txt", ".model", ".jinja")
+
+
 def _revision(path: Path) -> str:
+    files = sorted(file for file in path.rglob("*") if file.suffix in _HASHED and file.is_file())
+    return _hash(path, tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@cache
+def _hash(path: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Over every file's name and bytes; read once a process as long as size and time of change stay."""
     digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")):
-        if file.suffix in (".safetensors", ".json", ".txt", ".model", ".jinja") and file.is_file():
-            digest.update(f"{file.relative_to(path).as_posix()} {file_sha256(file)}\n".encode())
+    for file, _, _ in files:
+        digest.update(f"{file.relative_to(path).as_posix()} {file_sha256(file)}\n".encode())
     return digest.hexdigest()[:16]

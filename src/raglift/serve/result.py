@@ -222,6 +222,7 @@ class RunResult:
             self.models.generator(chosen.llm),
             name=f"{self.config.llm.model}@{key}",
             max_new_tokens=self.config.llm.max_new_tokens,
+            context_window=self.models.window,
         )
 
     def index(self, arm: str | None = None) -> VectorStoreIndex:

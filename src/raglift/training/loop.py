@@ -18,8 +18,8 @@ from raglift.models.device import Runtime
 from raglift.progress import Progress as Display
 from raglift.records import Target
 from raglift.training import checkpoint
-from raglift.training.blocks import trainable
 from raglift.training.checkpoint import Progress
+from raglift.training.parameters import trainable
 from raglift.training.strategy import Strategy
 
 
