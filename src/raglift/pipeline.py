@@ -31,7 +31,6 @@ from raglift.synthesis import training_sets
 from raglift.training import embedding_stage, llm_stage
 from raglift.training.examples import Example
 from raglift.training.outcome import read_outcome, strategy_key
-from raglift.training.pairs import Pair
 
 
 def run(config: Config, display: Progress | None = None) -> RunResult:
@@ -69,7 +68,7 @@ class _Pipeline:
         base_index = self._index("base", corpus)
         questions = self._synthesis(corpus, base_index)
         sets = self._training_sets(corpus, questions, base_index)
-        self._embedding(corpus, questions, sets)
+        self._embedding(corpus, questions)
         tuned_index = self._index("tuned", corpus)
         self._llm(sets)
         self._evaluation(corpus, questions, base_index, tuned_index)
@@ -163,12 +162,13 @@ class _Pipeline:
             ),
         )
 
-    def _embedding(self, corpus: Artifact, questions: Artifact, sets: Artifact) -> None:
+    def _embedding(self, corpus: Artifact, questions: Artifact) -> None:
         settings = self._config.embedding
 
         def write(out: Path) -> None:
             dev = [[q for q in pairs if q.split == "dev"] for pairs in (self._loaded.human, _synthetic(questions))]
-            pairs = [Pair(**row) for row in training_sets.load(sets.path, "pairs")]
+            # Made from the questions alone, so that the language model's settings do not retrain this one.
+            pairs = training_sets.embedding_pairs(_synthetic(questions), self._loaded)
             embedding_stage.build(
                 settings,
                 pairs,
@@ -190,7 +190,7 @@ class _Pipeline:
                 "strategies": strategy_key(settings.strategies),
                 "seed": self._config.seed,
             },
-            {"corpus": corpus.key, "questions": questions.key, "sets": sets.key, "base": self._revisions["embedding"]},
+            {"corpus": corpus.key, "questions": questions.key, "base": self._revisions["embedding"]},
             write,
         )
         self._models.add(read_outcome(artifact.path, artifact.key))

@@ -39,7 +39,7 @@ def value(metric: str, question: Any, answer: str | None) -> float | None:
 
 def test_every_metric_is_a_plugin_named_like_its_file() -> None:
     names = plugins.names("response metric")
-    assert names == sorted([*REFERENCE_METRICS, "abstention"])
+    assert names == sorted([*REFERENCE_METRICS, "abstention", "string_presence"])
     for name in names:
         metric = plugins.load("response metric", name)
         assert isinstance(metric, ResponseMetric)

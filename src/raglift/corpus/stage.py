@@ -67,7 +67,8 @@ def read_sources(config: Config) -> tuple[list[Document], list[HumanQuestion]]:
     """The documents and human questions that the config names; their hash is the stage's input."""
     data = config.data
     if data.beir is not None:
-        return read_beir(data.beir)
+        documents, questions = read_beir(data.beir)
+        return documents, questions + read_questions(data.questions, None)
     assert data.documents is not None  # the config has exactly one of the two
     return read_documents(data.documents), read_questions(data.questions, data.documents)
 

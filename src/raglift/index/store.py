@@ -60,6 +60,10 @@ class FaissStore(BasePydanticVectorStore):
         """The FAISS index."""
         return self._index
 
+    def __bool__(self) -> bool:
+        """True also while it is empty: LlamaIndex's `StorageContext` asks `vector_store or SimpleVectorStore()`."""
+        return True
+
     def __len__(self) -> int:
         return len(self._nodes)
 

@@ -7,6 +7,9 @@ from collections.abc import Sequence, Set
 
 from transformers import PreTrainedTokenizerBase
 
+_SHORTEST_END = 4
+"""Letters of the shortest plain word that an answer may end with."""
+
 
 class SpanConstraint:
     """Allows only runs of the text's own tokens, ended by a line end.
@@ -38,6 +41,7 @@ class SpanConstraint:
             _beginnings(tokenizer, row, opens, words)
             for row, opens, words in zip(self._rows, self._opens_word, avoid, strict=True)
         ]
+        self._tokenizer = tokenizer
         self._start = start
         self._line_end = line_end
         self._longest = longest
@@ -52,9 +56,14 @@ class SpanConstraint:
         size = len(written)
         ends = [at + size for at in range(len(tokens) - size + 1) if tokens[at : at + size] == written]
         following = {tokens[end] for end in ends if end < len(tokens)}
-        if any(end == len(tokens) or opens[end] for end in ends):
+        if any(end == len(tokens) or opens[end] for end in ends) and self._says_something(written):
             following.add(self._line_end)
         return sorted(following) or [self._line_end]
+
+    def _says_something(self, written: list[int]) -> bool:
+        """Whether an answer may end here: not on a short plain word, so that it is no bare article or preposition."""
+        last = (str(self._tokenizer.decode(written)).split() or [""])[-1]
+        return len(last) >= _SHORTEST_END or not last.isalpha() or not last.isascii()
 
     def __call__(self, row: int, input_ids: object) -> list[int]:
         """The interface of `prefix_allowed_tokens_fn`."""

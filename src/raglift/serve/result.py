@@ -223,6 +223,7 @@ class RunResult:
             name=f"{self.config.llm.model}@{key}",
             max_new_tokens=self.config.llm.max_new_tokens,
             context_window=self.models.window,
+            source=self.models.path("llm", chosen.llm),
         )
 
     def index(self, arm: str | None = None) -> VectorStoreIndex:

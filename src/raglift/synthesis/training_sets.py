@@ -28,10 +28,10 @@ from raglift.synthesis.words import words
 from raglift.training.examples import Example
 from raglift.training.pairs import Pair
 
-VERSION = 1
+VERSION = 2
 disable_progress_bars()
 _DEPTH = 20
-_DEV_QUESTIONS = 64
+_DEV_QUESTIONS = 48
 """Development questions that the language model answers at each scoring; people's come first."""
 
 
@@ -150,7 +150,7 @@ def build(
 
 
 def dev_questions(questions: Sequence[QAPair], corpus: Corpus, seed: int) -> list[QAPair]:
-    """Development questions with a known right reaction: people's first, then synthetic ones, at most 64."""
+    """Development questions with a known right reaction: people's first, then synthetic ones, at most 48."""
 
     def usable(pairs: Sequence[QAPair]) -> list[QAPair]:
         return [pair for pair in pairs if pair.split == "dev" and (pair.answers or not pair.answerable)]

@@ -25,7 +25,7 @@ from raglift.training.loop import Settings, Task, fit
 from raglift.training.outcome import MODEL, strategies_of, write_outcome
 from raglift.training.pairs import Pair, PairBatches
 
-VERSION = 1
+VERSION = 2
 METRIC = "nDCG@10"
 _DEPTH = 10
 
@@ -92,6 +92,7 @@ def build(
         write_outcome(out, "embedding", base, settings.strategies, None, None)
         return
     model = load_encoder(base.path, runtime)
+    _without_attention_dropout(model)
     batches = PairBatches(rows, corpus.similar, model, settings.batch_size, seed)
     loop = Settings(
         steps=recipe.steps(settings.epochs, "embedding", len(batches)),
@@ -112,6 +113,15 @@ def build(
         assert isinstance(tuned, SentenceTransformer)
         tuned.save_pretrained(str(out / MODEL), create_model_card=False, safe_serialization=True)
     write_outcome(out, "embedding", base, settings.strategies, fitted, loop)
+
+
+def _without_attention_dropout(model: nn.Module) -> None:
+    """Dropout of attention weights off, of hidden states as the model has it: the fused attention kernels of the
+    processor know none, and without them a step of MiniLM takes 2.7 times as long."""
+    for module in model.modules():
+        dropout = getattr(module, "dropout", None)
+        if type(module).__name__.endswith("SelfAttention") and isinstance(dropout, nn.Dropout):
+            dropout.p = 0.0
 
 
 def _why_not(strategies: bool, rows: int, what: str) -> str:
