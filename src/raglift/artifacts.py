@@ -157,6 +157,11 @@ class Store:
             write(partial)
         except OSError as error:
             raise _disk_error(error, partial) from error
+        except Exception as error:
+            # faiss and safetensors report a full disk as errors of their own.
+            if "No space left on device" in str(error):
+                raise _disk_error(OSError(errno.ENOSPC, str(error)), partial) from error
+            raise
         finally:
             spent.stop()
         return _finish(stage, key, partial, folder, spent.total)

@@ -77,7 +77,7 @@ def _retrieval_metric(name: str) -> str:
 
     try:
         return str(ir_measures.parse_measure(name)) and name
-    except (NameError, ValueError, SyntaxError) as error:
+    except (NameError, ValueError, SyntaxError, KeyError, TypeError) as error:
         near = plugins.nearest(name, _COMMON_METRICS)
         raise wrong(f"{name!r} is not a metric of ir_measures ({near})") from error
 

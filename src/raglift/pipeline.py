@@ -10,7 +10,9 @@ from raglift import plugins
 from raglift.artifacts import Artifact, write_atomic, write_json
 from raglift.config import Config
 from raglift.corpus import stage as corpus_stage
+from raglift.errors import UserError
 from raglift.evaluation import stage as evaluation_stage
+from raglift.evaluation.retrieval import validate_metrics
 from raglift.index import stage as index_stage
 from raglift.index.store import FaissStore
 from raglift.models.device import resolve
@@ -40,30 +42,33 @@ def run(config: Config, display: Progress | None = None) -> RunResult:
         UserError: A mistake in the documents, the models or the settings, or another run is using the workspace.
     """
     display = display or Progress()
+    pipeline = _Pipeline(config, display)
     with Runner(config, display) as runner:
-        return _Pipeline(config, display, runner).run()
+        return pipeline.run(runner)
 
 
 class _Pipeline:
     """One run. Each method is a stage: its key, its inputs, and the function that fills its folder."""
 
-    def __init__(self, config: Config, display: Progress, runner: Runner) -> None:
+    def __init__(self, config: Config, display: Progress) -> None:
         self._config = config
         self._display = display
-        self._runner = runner
+        _check_plugins(config)
         self._runtime = resolve(config.runtime, Path(config.workspace))
         self._models = Models(config, self._runtime)
-        # A model that is nowhere is said before the first document is read.
+        # What is nowhere is said before a stage begins, and before an earlier run's state is touched.
         self._revisions = {
             "embedding": self._models.embedding.revision,
             "llm": self._models.llm.revision,
             "writer": find_model(config.synthesis.model).revision,
             "similarity": find_model(config.evaluation.similarity_model).revision,
         }
+        self._sources = corpus_stage.read_sources(config)
         self._stores: dict[str, FaissStore] = {}
         self._writer: Generator | None = None
 
-    def run(self) -> RunResult:
+    def run(self, runner: Runner) -> RunResult:
+        self._runner = runner
         corpus = self._corpus()
         base_index = self._index("base", corpus)
         questions = self._synthesis(corpus, base_index)
@@ -75,7 +80,7 @@ class _Pipeline:
         return self._report()
 
     def _corpus(self) -> Artifact:
-        documents, human = corpus_stage.read_sources(self._config)
+        documents, human = self._sources
         inputs = {"sources": content_id([d.id for d in documents], [asdict(question) for question in human])}
         settings = {
             **self._config.corpus.model_dump(mode="json"),
@@ -108,7 +113,8 @@ class _Pipeline:
 
     def _synthesis(self, corpus: Artifact, index: Artifact) -> Artifact:
         settings = {**self._config.synthesis.model_dump(mode="json"), "seed": self._config.seed}
-        settings["filters"] = settings["filters"] or plugins.names("question filter")
+        if settings["filters"] is None:
+            settings["filters"] = plugins.names("question filter")
         return self._runner.stage(
             "synthesis",
             synthesis_stage.VERSION,
@@ -276,6 +282,18 @@ class _Pipeline:
         write_atomic(self._runner.folder / "report.html", html.encode("utf-8"))
         self._runner.finish()
         return RunResult(self._runner.folder)
+
+
+def _check_plugins(config: Config) -> None:
+    """What the schema cannot see without loading the plug-ins."""
+    validate_metrics(config.evaluation.retrieval)
+    for target, name in (("embedding", config.embedding.objective), ("llm", config.llm.objective)):
+        made_for = plugins.load("objective", name).target
+        if made_for != target:
+            raise UserError(
+                f"{target}.objective: {name!r} cannot train the {target} model.",
+                f"It is an objective for the {made_for} model.",
+            )
 
 
 def _synthetic(artifact: Artifact) -> list[QAPair]:

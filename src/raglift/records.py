@@ -140,7 +140,7 @@ class Verdict:
     """One difference between two arms on one metric over one question set.
 
     `delta` is arm minus `against`, `ci_low`/`ci_high` its 95% interval, `p` corrected over the metrics, and
-    `detectable` the smallest difference that this many questions would have shown with 80% power.
+    `detectable` the smallest difference that this many questions would have shown with 80% power, tested alone.
     """
 
     question_set: str

@@ -22,7 +22,8 @@ def human_pairs(
     """The questions as records, and how many were left out for which reason.
 
     Questions whose evidence lies in the same document, or in documents that share a near-duplicate group or are joined
-    by another question, fall into the same split. A question without evidence is split by itself.
+    by another question, fall into the same split. A question without evidence is split by itself. Nothing about a test
+    document falls into dev.
 
     Returns:
         The pairs in the order of `questions`, and a count by reason of those left out.
@@ -68,6 +69,11 @@ def _splits(
     index = {name: i for i, name in enumerate(sorted({name for names in nodes for name in names}))}
     joined = components(len(index), [(index[names[0]], index[name]) for names in nodes for name in names[1:]])
     home = [str(joined[index[names[0]]]) for names in nodes]
-    shares: dict[Split, float] = {"dev": share, "test": 1 - share}
-    assigned = split_groups(Counter(home), shares, seed)
-    return [assigned[name] for name in home]
+    # Questions about test documents would let those documents choose the models that their synthetic questions judge.
+    held_out = {document.group for document in documents if document.split == "test"}
+    judging = {name for name, groups in zip(home, nodes, strict=True) if held_out & set(groups)}
+    free = Counter(name for name in home if name not in judging)
+    wanted = min(1.0, share * len(home) / max(1, free.total()))
+    shares: dict[Split, float] = {"dev": wanted, "test": 1 - wanted}
+    assigned = split_groups(free, shares, seed)
+    return [assigned.get(name, "test") for name in home]

@@ -52,7 +52,12 @@ def read_documents(name: str) -> list[Document]:
             "`data.documents` names a folder, relative to where raglift is started.",
             f"Give a folder with {', '.join(SUFFIXES)} files, or '{python_reference.NAME}'.",
         )
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    # A dot hides a folder from people, and so from the corpus: .git, .venv and the like.
+    files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    for path in files:
+        if not path.name.isprintable() or "\udc80" <= max(str(path.relative_to(folder))) <= "\udcff":
+            raise UserError(f"The file name {path.name!r} cannot be read as text.", "", "Rename the file.")
     found = [(path, _read_text(path)) for path in files]
     documents = [document(path.relative_to(folder).as_posix(), text) for path, text in found if text.strip()]
     if not documents:

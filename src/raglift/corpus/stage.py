@@ -14,9 +14,10 @@ from raglift.corpus.human import human_pairs
 from raglift.corpus.near_duplicates import components, containing_pairs
 from raglift.corpus.readers import HumanQuestion, read_beir, read_documents, read_questions
 from raglift.corpus.split import split_groups
+from raglift.errors import UserError
 from raglift.records import Chunk, Document, QAPair, Split, read_jsonl, write_jsonl
 
-VERSION = 1
+VERSION = 2
 CHUNK_OVERLAP = 0.5
 """Two chunks of which one holds half of the other's word 5-grams are never negatives of each other."""
 
@@ -68,7 +69,14 @@ def read_sources(config: Config) -> tuple[list[Document], list[HumanQuestion]]:
     data = config.data
     if data.beir is not None:
         documents, questions = read_beir(data.beir)
-        return documents, questions + read_questions(data.questions, None)
+        more = read_questions(data.questions, None)
+        if twice := {question.id for question in questions} & {question.id for question in more}:
+            raise UserError(
+                f"The id {min(twice)!r} stands in {data.beir}/queries.jsonl and in {data.questions}.",
+                f"{len(twice)} ids stand in both.",
+                "Give the questions of data.questions other ids.",
+            )
+        return documents, questions + more
     assert data.documents is not None  # the config has exactly one of the two
     return read_documents(data.documents), read_questions(data.questions, data.documents)
 
@@ -100,4 +108,7 @@ def build(config: Config, documents: list[Document], questions: list[HumanQuesti
     ]
     counts += [(f"human question dropped: {reason}", count) for reason, count in sorted(dropped.items())]
     counts += [(f"human questions, {split}", count) for split, count in sorted(Counter(q.split for q in human).items())]
+    trained = {document.id for document in documents if document.split == "train"}
+    seen = sum(q.split == "test" and any(e.document_id in trained for e in q.evidence) for q in human)
+    counts.append(("human test questions about documents of the train split", seen))
     write_json(out / "funnel.json", [{"stage": "corpus", "reason": reason, "count": count} for reason, count in counts])

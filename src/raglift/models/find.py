@@ -69,7 +69,7 @@ def find_model(name: str) -> FoundModel:
         path = _packaged(name, KNOWN[name])
     elif Path(name).expanduser().is_dir():
         path = Path(name).expanduser()
-    elif "/" in name and not name.startswith((".", "/", "~")):
+    elif name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).parent.is_dir():
         path = _from_hub(name)
     else:
         raise UserError(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
 
+from raglift.models.chat import render_chat
 from raglift.models.extraction import SpanConstraint
 
 
@@ -65,8 +66,7 @@ class Generator:
 
     def chat(self, messages: Sequence[dict[str, str]]) -> str:
         """The messages as the model's chat template renders them, up to where the answer begins."""
-        text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        return str(text)
+        return render_chat(self.tokenizer, messages)
 
     def generate(
         self,

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from raglift.evaluation.arms import BASE, dense_arm
+from raglift.evaluation.statistics import holm
 
+_ALPHA = 0.05
 HEADLINE = {"embedding": "nDCG@10", "llm": "token_f1"}
 _NAMES = {"embedding": "embedding model", "llm": "language model"}
 
@@ -33,7 +35,10 @@ def headline(target: str, metrics: Sequence[str]) -> str | None:
 
 
 def choose(
-    on_dev: Mapping[str, str], verdicts: Sequence[Mapping[str, Any]], metrics: Mapping[str, str | None]
+    on_dev: Mapping[str, str],
+    verdicts: Sequence[Mapping[str, Any]],
+    metrics: Mapping[str, str | None],
+    judge: str | None,
 ) -> Choice:
     """What would be released: as much tuned as the development split chose and the test questions do not veto.
 
@@ -41,6 +46,7 @@ def choose(
         on_dev: Target -> what the development split chose; "base" where nothing beat it.
         verdicts: The test verdicts against the base arm.
         metrics: Target -> its headline metric.
+        judge: The question set that decides whether the base was beaten (`judging_set`).
     """
     reasons = [
         f"{_NAMES[target]}: nothing beat the base on the development split"
@@ -53,40 +59,51 @@ def choose(
             continue
         picked = {target: "tuned" if target in tuned else "base" for target in on_dev}
         arm = dense_arm(picked["embedding"], picked["llm"])
-        headline_verdicts = [v for v in verdicts if v["arm"] == arm and v["metric"] in metrics.values()]
-        worse = [f"{v['metric']} on the {v['question_set']} set" for v in headline_verdicts if v["decision"] == "worse"]
+        headlines = [v for v in verdicts if v["arm"] == arm and v["metric"] in metrics.values()]
+        worse = [f"{v['metric']} on the {v['question_set']} set" for v in headlines if v["decision"] == "worse"]
         if worse:
             reasons.append(f"{arm} is not released: {' and '.join(worse)} got worse")
             continue
-        better = any(v["decision"] == "better" for v in headline_verdicts)
-        return Choice(arm, picked["embedding"], picked["llm"], arm != BASE and better, "; ".join(reasons))
+        beat = arm != BASE and _beats([v for v in headlines if v["question_set"] == judge])
+        return Choice(arm, picked["embedding"], picked["llm"], beat, "; ".join(reasons))
     raise AssertionError("the base arm has no verdict against itself")
+
+
+def _beats(headlines: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether one of the headline metrics is better, corrected over them once more: either would have been told."""
+    corrected = holm([float(v["p"]) for v in headlines])
+    return any(v["decision"] == "better" and p <= _ALPHA for v, p in zip(headlines, corrected, strict=True))
+
+
+def judging_set(sets: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The question set that the verdict speaks of: people's where there is one."""
+    return min(sets, key=lambda name: (sets[name]["origin"] != "human", name), default=None)
 
 
 def sentence(choice: Choice, summary: Mapping[str, Any], metrics: Mapping[str, str | None]) -> str:
     """The verdict in one sentence, on the questions of people where there are any."""
     if choice.arm == BASE:
         return "Nothing beat the base models: they would be released as they are."
-    sets = summary["question_sets"]
-    name = min(sets, key=lambda s: (sets[s]["origin"] != "human", s), default=None)
+    name = judging_set(summary["question_sets"])
     parts = []
     for target, family in (("llm", "response"), ("embedding", "retrieval")):
-        metric = metrics[target]
         found = next(
             (
                 v
                 for v in summary["verdicts"]
-                if (v["question_set"], v["arm"], v["metric"]) == (name, choice.arm, metric) and v["n"] > 0
+                if (v["question_set"], v["arm"], v["metric"]) == (name, choice.arm, metrics[target]) and v["n"]
             ),
             None,
         )
-        if found is not None and name is not None:
-            before, after = (summary[family][name][arm][metric]["value"] for arm in (BASE, choice.arm))
+        if found is not None:
+            before, after = (summary[family][name][arm][metrics[target]]["value"] for arm in (BASE, choice.arm))
             parts.append(
-                f"{metric} {before:.3f} to {after:.3f} ({found['delta']:+.3f}, 95% interval {found['ci_low']:+.3f} to "
-                f"{found['ci_high']:+.3f}: {found['decision']})"
+                f"{metrics[target]} {before:.2f} to {after:.2f} ({found['delta']:+.2f}, 95% interval "
+                f"{found['ci_low']:+.2f} to {found['ci_high']:+.2f}, {found['n']} questions: {found['decision']})"
             )
     opening = "Tuning was worth it" if choice.beat_base else "Tuning showed no certain gain"
-    who = "questions that people wrote" if name is not None and sets[name]["origin"] == "human" else f"{name} questions"
-    count = sets[name]["questions"] if name is not None else 0
-    return f"{opening}: on {count} {who}, {' and '.join(parts) or 'nothing could be compared'}."
+    if not parts:
+        return f"{opening}: there were no test questions to compare on."
+    human = summary["question_sets"][name]["origin"] == "human"
+    who = "questions that people wrote" if human else f"{name} questions"
+    return f"{opening}, on {who}: {' and '.join(parts)}."

@@ -14,7 +14,7 @@ from raglift.config import Config
 from raglift.corpus.stage import Corpus
 from raglift.evaluation.arms import ARMS
 from raglift.records import Answered, QAPair, Score, read_jsonl
-from raglift.release.choose import Choice, choose, headline, sentence
+from raglift.release.choose import Choice, choose, headline, judging_set, sentence
 
 _PASSAGES = 5
 _VERSIONED = (
@@ -51,7 +51,8 @@ def build(
         "embedding": headline("embedding", config.evaluation.retrieval),
         "llm": headline("llm", config.evaluation.response),
     }
-    choice = choose({target: training[target]["chosen"] for target in training}, summary["verdicts"], metrics)
+    on_dev = {target: training[target]["chosen"] for target in training}
+    choice = choose(on_dev, summary["verdicts"], metrics, judging_set(summary["question_sets"]))
     funnel = [
         row for stage in ("corpus", "synthesis", "training_sets") for row in _read(folders[stage] / "funnel.json")
     ]

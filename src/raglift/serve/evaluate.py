@@ -27,9 +27,9 @@ SCORED = ("question_sets", "retrieval", "response", "verdicts")
 def evaluate_on(result: RunResult, data: Path, display: Progress | None = None) -> dict[str, Any]:
     """Score every arm of a finished run on a BEIR-layout set whose corpus is the run's.
 
-    A document of the set is one of the run's if its id is the run's source, or its text is the same. All questions are
-    test questions. The answers are kept in the workspace, so that a second call, or one after an interruption, pays for
-    what is missing only.
+    A document of the set is one of the run's if its text is the same. All questions are test questions. The
+    answers are kept in the workspace, so that a second call, or one after an interruption, pays for what is
+    missing only.
 
     Returns:
         `question_sets`, `retrieval`, `response` and `verdicts`, as in report.json.
@@ -38,7 +38,7 @@ def evaluate_on(result: RunResult, data: Path, display: Progress | None = None) 
         UserError: The set is not in BEIR layout, or its corpus is not the run's.
     """
     display = display or Progress()
-    questions, name = _questions(result, data), data.resolve().name
+    questions, name = _questions(result, data, display), data.resolve().name
     config = result.config
     store = Store(result.folder.parent.parent)
     inputs = {entry["name"]: entry["key"] for entry in result.state["stages"]} | {
@@ -70,14 +70,18 @@ def evaluate_on(result: RunResult, data: Path, display: Progress | None = None) 
     return {section: summary[section] for section in SCORED}
 
 
-def _questions(result: RunResult, data: Path) -> list[QAPair]:
+def _questions(result: RunResult, data: Path, display: Progress) -> list[QAPair]:
     documents, questions = read_beir(str(data))
     renamed = _same_documents(documents, result.corpus.documents)
-    if not renamed:
+    if 2 * len(renamed) < len(documents):
         raise UserError(
             f"The corpus of {data} is not the run's.",
-            f"None of its {len(documents)} documents has an id or a text that the run's documents have.",
+            f"Of its {len(documents)} documents, {len(renamed)} have a text that one of the run's documents has.",
             "Give a set over the documents that the run was made from, or start a run on this one with data.beir.",
+        )
+    if len(renamed) < len(documents):
+        display.warn(
+            f"{len(documents) - len(renamed)} documents of {data} are not the run's; their judgements are left out."
         )
     moved = [
         HumanQuestion(
@@ -92,16 +96,10 @@ def _questions(result: RunResult, data: Path) -> list[QAPair]:
 
 
 def _same_documents(theirs: Sequence[Document], ours: Sequence[Document]) -> dict[str, str]:
-    """Their source -> our source, for every document that both have."""
-    sources = {document.source for document in ours}
+    """Their source -> our source, for every document that both have with the same text; an equal id alone says nothing,
+    since many sets count from 0."""
     texts = {_squeezed(document.text): document.source for document in ours}
-    found = {}
-    for document in theirs:
-        if document.source in sources:
-            found[document.source] = document.source
-        elif _squeezed(document.text) in texts:
-            found[document.source] = texts[_squeezed(document.text)]
-    return found
+    return {d.source: texts[text] for d in theirs if (text := _squeezed(d.text)) in texts}
 
 
 def _squeezed(text: str) -> str:

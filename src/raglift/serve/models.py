@@ -11,6 +11,7 @@ from transformers import AutoConfig
 
 from raglift import plugins
 from raglift.config import Config
+from raglift.models.chat import render_chat
 from raglift.models.device import Runtime
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import FoundModel, find_model
@@ -96,10 +97,7 @@ class Models:
 
     def render(self, question: str, passages: Sequence[str]) -> str:
         """The prompt's text, the same in training, evaluation and serving."""
-        text = self._tokenizer.apply_chat_template(
-            self.prompt.messages(question, passages), tokenize=False, add_generation_prompt=True
-        )
-        return str(text)
+        return render_chat(self._tokenizer, self.prompt.messages(question, passages))
 
     @cached_property
     def window(self) -> int:

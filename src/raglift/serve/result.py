@@ -54,6 +54,8 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     try:
         state: dict[str, Any] = json.loads((folder / STATE).read_text("utf-8"))
+        if not isinstance(state, dict) or not {"run", "state", "stages", "config"} <= set(state):
+            raise ValueError("it lacks some of run, state, stages, config")
     except (OSError, ValueError) as error:
         raise UserError(
             f"{folder / STATE} is damaged.", str(error), "Run the same `raglift run` command again: it writes it anew."

@@ -81,7 +81,8 @@ class ExampleMaker:
         found = [chunk_id for chunk_id, _ in ranking]
         if self._rng.random() < self._absent:
             passages = [chunk_id for chunk_id in found if not self._tells(question, chunk_id)][: self._top_k]
-            return self._made(question, passages, ABSTAIN), "withheld"
+            if passages:
+                return self._made(question, passages, ABSTAIN), "withheld"
         passages = found[: self._top_k]
         if evidence & set(passages):
             return self._made(question, passages, question.answers[0]), "found"
@@ -95,7 +96,7 @@ class ExampleMaker:
         own = {item.chunk_id for item in question.evidence if item.chunk_id}
         if chunk_id in own or any(chunk_id in self._corpus.similar.get(other, ()) for other in own):
             return True
-        return " ".join(words(question.answers[0])) in " ".join(words(self._corpus.text_of[chunk_id]))
+        return f" {' '.join(words(question.answers[0]))} " in f" {' '.join(words(self._corpus.text_of[chunk_id]))} "
 
     def _made(self, question: QAPair, passages: Sequence[str], answer: str) -> Example:
         texts = [self._corpus.text_of[chunk_id] for chunk_id in passages]

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from raglift.errors import UserError
 from raglift.models.device import Runtime
 from raglift.progress import Progress as Display
 from raglift.records import Target
@@ -103,7 +104,14 @@ def fit(
     """
     torch.manual_seed(settings.seed)  # strategies may draw what they add at random
     for strategy in strategies:
-        model = strategy.prepare(model, task.target)
+        try:
+            model = strategy.prepare(model, task.target)
+        except ValueError as error:
+            raise UserError(
+                f"The strategy {type(strategy).__name__.lower()!r} cannot be applied to the {task.target} model.",
+                str(error),
+                "Change its settings; `raglift strategies` says what each can tune.",
+            ) from error
     parameters = trainable(model)
     base = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     # Groups are built from every parameter that may train now or later; what a schedule freezes has no gradient and

@@ -34,7 +34,7 @@ def pack(
     Args:
         similar: Chunk id -> ids of the chunks that repeat much of it.
     """
-    count = max(1, round(len(pairs) / batch_size))
+    count = max(1, -(-len(pairs) // batch_size))
     capacity = -(-len(pairs) // count)
     order = list(range(len(pairs)))
     rng.shuffle(order)
