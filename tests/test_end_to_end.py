@@ -175,10 +175,16 @@ def test_another_set_over_the_same_documents_is_scored(finished: Path, tmp_path:
     assert scores["question_sets"][tmp_path.name]["questions"] == 1
     assert 0 <= scores["retrieval"][tmp_path.name]["base"]["nDCG@10"]["value"] <= 1
     assert scores["response"][tmp_path.name]["tuned_both"]["token_f1"]["n"] == 1
-    (tmp_path / "corpus.jsonl").write_text(json.dumps({"_id": "x", "text": "something else"}) + "\n")
-    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\tx\t1\n")
-    with pytest.raises(UserError, match="not the run's"):
-        raglift.evaluate(run, tmp_path)
+    # A document is known by its text alone, whatever its id; a set of which less than half is known is refused.
+    other = [row | {"_id": d.source, "text": "something else"} for row, d in zip(corpus, documents, strict=True)]
+    half = len(corpus) // 2
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in corpus[:half] + other[half:]))
+    assert raglift.evaluate(run, tmp_path) == scores
+    for kept in (half - 1, 0):
+        rows = corpus[:kept] + other[kept:]
+        (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        with pytest.raises(UserError, match=f"(?s)not the run's.*Of its {len(rows)} documents, {kept} have"):
+            raglift.evaluate(run, tmp_path)
 
 
 def test_two_runs_in_one_workspace(config: dict[str, Any], finished: Path) -> None:
@@ -194,6 +200,9 @@ def test_two_runs_in_one_workspace(config: dict[str, Any], finished: Path) -> No
         ({"embedding": {"model": "all-MiniLM"}}, "There is no model called 'all-MiniLM'"),
         ({"data": {"documents": "nowhere"}}, "There is no folder 'nowhere'"),
         ({"llm": {"strategies": ["lora", "full"]}}, "parameters"),
+        ({"embedding": {"objective": "answer_only"}}, "'answer_only' cannot train the embedding model"),
+        ({"llm": {"objective": "multiple_negatives"}}, "'multiple_negatives' cannot train the llm model"),
+        ({"evaluation": {"retrieval": ["RR@10", "nDCG@0"]}}, "nDCG@0"),
     ],
 )
 def test_mistakes_are_said_before_anything_is_written(
@@ -204,4 +213,4 @@ def test_mistakes_are_said_before_anything_is_written(
         wrong["data"] = change["data"]
     with pytest.raises(UserError, match=message):
         raglift.run(wrong, quiet=True)
-    assert not list(tmp_path.glob(f"*/*/{MANIFEST}"))
+    assert not list(tmp_path.iterdir())

@@ -170,7 +170,7 @@ class LLMConfig(TuningConfig):
     """How question and passages are put to the model, in training and in serving."""
     max_examples: Count | None = None
     """Most training examples; null: all."""
-    absent: Part = 0.1
+    absent: Part = 0.05
     """Share of the training examples whose evidence is withheld, so that the model learns to abstain."""
     max_new_tokens: Count = 32
     """Longest answer, in tokens."""

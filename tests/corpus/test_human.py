@@ -49,6 +49,43 @@ def test_both_splits_are_used_in_proportion() -> None:
     assert 8 <= sum(pair.split == "dev" for pair in pairs) <= 12
 
 
+@given(
+    asked=st.lists(st.lists(st.integers(0, 29), min_size=1, max_size=2), min_size=1, max_size=20),
+    held_out=st.sets(st.integers(0, 14)),
+    share=st.sampled_from([0.2, 1 / 3, 0.5, 1.0]),
+    seed=st.integers(0, 3),
+)
+def test_nothing_about_a_test_document_falls_into_dev(
+    asked: list[list[int]], held_out: set[int], share: float, seed: int
+) -> None:
+    documents = _tested(held_out)
+    pairs, _ = human_pairs([quoting(f"q{i}", *n) for i, n in enumerate(asked)], documents, CHUNKS, share, seed)
+    assert len(pairs) == len(asked)
+    tested = {doc.id for doc in documents if doc.split == "test"}
+    for pair in pairs:
+        assert pair.split == "test" or not tested & {item.document_id for item in pair.evidence}
+
+
+def _tested(groups: set[int]) -> list[Document]:
+    return [replace(doc, split="test") if n // 2 in groups else doc for n, doc in enumerate(DOCUMENTS)]
+
+
+def test_a_question_that_another_joins_to_a_test_document_is_a_test_question() -> None:
+    joined = [quoting("train", 2), quoting("both", 2, 4), quoting("test", 4)]
+    for seed in range(5):
+        alone, _ = human_pairs(joined[:1], _tested({2}), CHUNKS, 1.0, seed)
+        assert [pair.split for pair in alone] == ["dev"]
+        pairs, _ = human_pairs(joined, _tested({2}), CHUNKS, 1.0, seed)
+        assert [pair.split for pair in pairs] == ["test"] * 3
+
+
+def test_the_development_share_is_of_all_questions_as_far_as_the_others_go() -> None:
+    questions = [quoting(f"q{n}", n) for n in range(30)]
+    for tested, expected in ((set(range(5)), range(8, 13)), (set(range(12)), [6]), (set(range(15)), [0])):
+        pairs, _ = human_pairs(questions, _tested(tested), CHUNKS, 1 / 3, 0)
+        assert sum(pair.split == "dev" for pair in pairs) in expected
+
+
 def test_without_a_development_share_all_are_test() -> None:
     pairs, _ = human_pairs([quoting("q", 1), quoting("r", 2)], DOCUMENTS, CHUNKS, 0.0, 0)
     assert [pair.split for pair in pairs] == ["test", "test"]

@@ -47,6 +47,33 @@ class TestFolder:
         files = {"a.txt": b"", "b.txt": b" \r\n\t", "c.txt": b"\xef\xbb\xbf", "d.txt": b"text"}
         assert [d.source for d in read_documents(_folder(tmp_path, files))] == ["d.txt"]
 
+    def test_what_a_dot_hides_is_not_read(self, tmp_path: Path) -> None:
+        hidden = [".hidden.txt", ".git/a.txt", "a/.venv/lib/b.md", "a/.c.md", ".bad\nname.txt"]
+        files = {"a/b.txt": b"one", "v1.2/c.d.md": b"two", "..x/../e.txt": b"three"} | dict.fromkeys(hidden, b"\xff")
+        root = tmp_path / ".cache"  # a dot above the folder hides nothing in it
+        assert [d.source for d in read_documents(_folder(root, files))] == ["a/b.txt", "e.txt", "v1.2/c.d.md"]
+
+    def test_a_folder_of_hidden_files_alone_holds_no_text(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="holds no text"):
+            read_documents(_folder(tmp_path, {".a.txt": b"text", ".git/b.md": b"text"}))
+
+    @pytest.mark.parametrize("name", [b"caf\xe9.txt", b"caf\xe9/a.txt", b"two\nlines.txt", b"bell\x07.md"])
+    def test_a_file_name_that_is_no_text_is_refused(self, tmp_path: Path, name: bytes) -> None:
+        path = os.fsdecode(name)
+        try:
+            folder = _folder(tmp_path, {"fine.txt": b"text", path: b"text"})
+        except OSError:
+            pytest.skip("this file system takes no such name")
+        with pytest.raises(UserError, match="cannot be read as text") as caught:
+            read_documents(folder)
+        assert repr(Path(path).name) in caught.value.what
+        assert str(caught.value).isascii()  # it can be printed
+        assert caught.value.fix
+
+    def test_file_names_in_any_script_are_read(self, tmp_path: Path) -> None:
+        names = ["caf\u00e9 au lait.txt", "\u6e2f.md", "\U0001f642.txt"]
+        assert [d.source for d in read_documents(_folder(tmp_path, dict.fromkeys(names, b"text")))] == sorted(names)
+
     @pytest.mark.parametrize(
         ("files", "why"),
         [

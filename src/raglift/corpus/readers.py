@@ -56,8 +56,9 @@ def read_documents(name: str) -> list[Document]:
     # A dot hides a folder from people, and so from the corpus: .git, .venv and the like.
     files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     for path in files:
-        if not path.name.isprintable() or "\udc80" <= max(str(path.relative_to(folder))) <= "\udcff":
-            raise UserError(f"The file name {path.name!r} cannot be read as text.", "", "Rename the file.")
+        name = str(path.relative_to(folder))
+        if not name.isprintable():  # half of a surrogate pair, which stands for an undecodable byte, is not
+            raise UserError(f"The file name {name!r} cannot be read as text.", "", "Rename the file or its folder.")
     found = [(path, _read_text(path)) for path in files]
     documents = [document(path.relative_to(folder).as_posix(), text) for path, text in found if text.strip()]
     if not documents:

@@ -31,7 +31,7 @@ class Lora(Strategy):
     approach: ClassVar[str] = "low-rank adaptation"
     when: ClassVar[str] = "language models, little memory, many variants of one base; the default for language models"
     paper: ClassVar[str] = "Hu et al. 2022, LoRA, equation 3"
-    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-3, "llm": 3e-4}
+    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-3, "llm": 5e-4}
 
     rank: int = Field(16, ge=1, description="width of the thin matrices")
     alpha: int = Field(32, ge=1, description="scale: what is learned is multiplied by alpha / rank")
