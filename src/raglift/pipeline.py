@@ -143,6 +143,7 @@ class _Pipeline:
         llm, prompt = self._config.llm, self._models.prompt
         settings = {
             "absent": llm.absent,
+            "cloze": llm.cloze,
             "max_examples": llm.max_examples,
             "top_k": self._config.retrieval.top_k,
             "prompt": [prompt.name, prompt.version],

@@ -24,11 +24,12 @@ from raglift.index.ranking import Ranking, dense_rankings
 from raglift.index.store import FaissStore
 from raglift.models.encoder import Encoder
 from raglift.records import QAPair, content_id
+from raglift.synthesis.cloze import clozes
 from raglift.synthesis.words import words
 from raglift.training.examples import Example
 from raglift.training.pairs import Pair
 
-VERSION = 2
+VERSION = 3
 disable_progress_bars()
 _DEPTH = 20
 _DEV_QUESTIONS = 48
@@ -124,9 +125,7 @@ def build(
         window: The model's context in tokens; an example whose answer would not fit is left out, never cut.
     """
     pairs = embedding_pairs(questions, corpus)
-    answered = [q for q in questions if q.split == "train" and q.answers]
-    if settings.max_examples is not None and len(answered) > settings.max_examples:
-        answered = random.Random(f"{seed}/sample").sample(answered, settings.max_examples)
+    answered = _answered(settings, corpus, questions, seed)
     maker = ExampleMaker(corpus, render, top_k, settings.absent, seed)
     rankings = dense_rankings(store, encoder.encode([q.question for q in answered], "query"), _DEPTH)
     examples, counts = [], Counter[str]()
@@ -148,6 +147,16 @@ def build(
     counts["development questions for the language model"] = len(dev)
     funnel = [{"stage": "training sets", "reason": reason, "count": count} for reason, count in sorted(counts.items())]
     write_json(out / "funnel.json", funnel)
+
+
+def _answered(settings: LLMConfig, corpus: Corpus, questions: Sequence[QAPair], seed: int) -> list[QAPair]:
+    """The training questions with answers, and the clozes among them, at most `max_examples` in all."""
+    written = [question for question in questions if question.split == "train" and question.answers]
+    share = settings.cloze
+    most = settings.max_examples if settings.max_examples is not None else round(len(written) / (1 - share))
+    if len(written) > round(most * (1 - share)):
+        written = random.Random(f"{seed}/sample").sample(written, round(most * (1 - share)))
+    return written + clozes(corpus, round(len(written) * share / (1 - share)), seed)
 
 
 def dev_questions(questions: Sequence[QAPair], corpus: Corpus, seed: int) -> list[QAPair]:
