@@ -21,7 +21,7 @@ from raglift.models.find import FoundModel
 from raglift.progress import Progress
 from raglift.records import QAPair
 from raglift.training import recipe
-from raglift.training.loop import Settings, Task, fit
+from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, strategies_of, write_outcome
 from raglift.training.pairs import Pair, PairBatches
 
@@ -94,14 +94,8 @@ def build(
     model = load_encoder(base.path, runtime)
     _without_attention_dropout(model)
     batches = PairBatches(rows, corpus.similar, model, settings.batch_size, seed)
-    loop = Settings(
-        steps=recipe.steps(settings.epochs, "embedding", len(batches)),
-        learning_rate=recipe.learning_rate(settings.learning_rate, "embedding", strategies, len(rows)),
-        warmup=settings.warmup,
-        weight_decay=settings.weight_decay,
-        evaluations=settings.evaluations,
-        seed=seed,
-        checkpoint_seconds=runtime_settings.checkpoint_seconds,
+    loop = recipe.loop_settings(
+        settings, "embedding", strategies, len(rows), len(batches), seed, runtime_settings.checkpoint_seconds
     )
     objective = plugins.load("objective", settings.objective)
     task = Task("embedding", batches, objective.build(model), score)

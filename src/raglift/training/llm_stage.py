@@ -21,7 +21,7 @@ from raglift.models.llm import load_causal_lm, load_tokenizer
 from raglift.progress import Progress
 from raglift.training import recipe
 from raglift.training.examples import Example, ExampleBatches
-from raglift.training.loop import Settings, Task, fit
+from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, strategies_of, write_outcome
 
 VERSION = 2
@@ -101,14 +101,8 @@ def build(
     model = load_causal_lm(base.path, loading)
     tokenizer = load_tokenizer(base.path)
     batches = ExampleBatches(rows, tokenizer, runtime.device, settings.batch_size, seed)
-    loop = Settings(
-        steps=recipe.steps(settings.epochs, "llm", len(batches)),
-        learning_rate=recipe.learning_rate(settings.learning_rate, "llm", strategies, len(rows)),
-        warmup=settings.warmup,
-        weight_decay=settings.weight_decay,
-        evaluations=settings.evaluations,
-        seed=seed,
-        checkpoint_seconds=runtime_settings.checkpoint_seconds,
+    loop = recipe.loop_settings(
+        settings, "llm", strategies, len(rows), len(batches), seed, runtime_settings.checkpoint_seconds
     )
     objective = plugins.load("objective", settings.objective)
     task = Task("llm", batches, objective.build(model), DevScore(dev, tokenizer, settings.max_new_tokens))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from raglift.config import TuningConfig
 from raglift.records import Target
+from raglift.training.loop import Settings
 from raglift.training.strategy import Strategy
 
 _STEPS = {"embedding": 24, "llm": 40}
@@ -31,3 +33,24 @@ def steps(setting: float | str, target: Target, batches: int) -> int:
         return max(1, math.ceil(float(setting) * batches))
     epochs = min(_EPOCHS[target], max(1, math.ceil(_STEPS[target] / max(1, batches))))
     return max(1, epochs * batches)
+
+
+def loop_settings(
+    config: TuningConfig,
+    target: Target,
+    strategies: Sequence[Strategy],
+    examples: int,
+    batches: int,
+    seed: int,
+    checkpoint_seconds: float,
+) -> Settings:
+    """The loop's settings for a config's section and this much data."""
+    return Settings(
+        steps=steps(config.epochs, target, batches),
+        learning_rate=learning_rate(config.learning_rate, target, strategies, examples),
+        warmup=config.warmup,
+        weight_decay=config.weight_decay,
+        evaluations=config.evaluations,
+        seed=seed,
+        checkpoint_seconds=checkpoint_seconds,
+    )
