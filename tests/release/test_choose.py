@@ -183,9 +183,9 @@ def test_the_sentence_gives_both_metrics_on_the_questions_of_people() -> None:
         verdict("tuned_both", "nDCG@10", "worse", "a synthetic", n=80),
     ]
     assert sentence(choice, _summary(verdicts), METRICS) == (
-        "Tuning was worth it, on questions that people wrote: token_f1 0.50 to 0.75 (+0.06, 95% interval +0.01 to "
-        "+0.12, 9 questions: cannot tell) and nDCG@10 0.50 to 0.75 (+0.06, 95% interval +0.01 to +0.12, 10 questions: "
-        "better)."
+        "Tuning was worth it, on questions that people wrote: token_f1 0.500 to 0.750 (+0.062, 95% interval +0.010 to "
+        "+0.125, 9 questions: cannot tell) and nDCG@10 0.500 to 0.750 (+0.062, 95% interval +0.010 to +0.125, "
+        "10 questions: better)."
     )
 
 
@@ -193,7 +193,7 @@ def test_the_sentence_on_synthetic_questions_alone() -> None:
     summary = _summary([verdict("tuned_both", "nDCG@10", "cannot tell", "a synthetic")])
     del summary["question_sets"]["human"]
     text = sentence(Choice("tuned_both", "tuned", "tuned", False, ""), summary, METRICS)
-    assert text.startswith("Tuning showed no certain gain, on a synthetic questions: nDCG@10 0.50 to 0.75")
+    assert text.startswith("Tuning showed no certain gain, on a synthetic questions: nDCG@10 0.500 to 0.750")
     assert "token_f1" not in text
 
 

@@ -98,8 +98,8 @@ def sentence(choice: Choice, summary: Mapping[str, Any], metrics: Mapping[str, s
         if found is not None:
             before, after = (summary[family][name][arm][metrics[target]]["value"] for arm in (BASE, choice.arm))
             parts.append(
-                f"{metrics[target]} {before:.2f} to {after:.2f} ({found['delta']:+.2f}, 95% interval "
-                f"{found['ci_low']:+.2f} to {found['ci_high']:+.2f}, {found['n']} questions: {found['decision']})"
+                f"{metrics[target]} {before:.3f} to {after:.3f} ({found['delta']:+.3f}, 95% interval "
+                f"{found['ci_low']:+.3f} to {found['ci_high']:+.3f}, {found['n']} questions: {found['decision']})"
             )
     opening = "Tuning was worth it" if choice.beat_base else "Tuning showed no certain gain"
     if not parts:
