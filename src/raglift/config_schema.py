@@ -172,7 +172,7 @@ class LLMConfig(TuningConfig):
     """Most training examples; null: all."""
     absent: Part = 0.05
     """Share of the training examples whose evidence is withheld, so that the model learns to abstain."""
-    cloze: Part = 0.5
+    cloze: Part = 0.0
     """Share of the training examples that are clozes: sentences of the documents with a span taken out."""
     max_new_tokens: Count = 32
     """Longest answer, in tokens."""
