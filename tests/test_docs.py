@@ -164,7 +164,9 @@ def test_overrides_and_files_in_commands_are_good(page: Path) -> None:
         if line.startswith("raglift run configs/"):
             given = shlex.split(line)[2:]
             overrides = [text for text in given if "=" in text]
-            load_config([ROOT / text for text in given if text.startswith("configs/")], overrides)
+            config = load_config([ROOT / text for text in given if text.startswith("configs/")], overrides)
+            named = [text.removeprefix("run=") for text in overrides if text.startswith("run=")]
+            assert not named or config.run == named[-1], line
 
 
 @every_page
@@ -176,7 +178,8 @@ def test_keys_in_backticks_exist(page: Path) -> None:
 @every_page
 def test_yaml_blocks_are_configs(page: Path) -> None:
     for block in blocks(page.read_text("utf-8"), "yaml"):
-        config_from_dict(yaml.safe_load(block))
+        values = yaml.safe_load(block)
+        assert config_from_dict(values).run == values.get("run", "run"), page.name
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
