@@ -29,7 +29,7 @@ def strategies_named(names: tuple[str, ...]) -> list[Strategy]:
 
 
 def settings_of(target: Target, **changes: Any) -> Settings:
-    usual = Settings(STEPS, RATE[target], weight_decay=0.1, evaluations=EVALUATIONS, seed=5, checkpoint_seconds=0)
+    usual = Settings(STEPS, RATE[target], weight_decay=0.1, evaluations=EVALUATIONS)
     return replace(usual, **changes)
 
 
@@ -62,10 +62,14 @@ def run_fit(
     change: Callable[[Task], Task] = lambda task: task,
     display: Progress = QUIET,
     runtime: Runtime = RUNTIME,
+    checkpoint_seconds: float = 0,
     **settings: Any,
 ) -> Fitted:
     """One `fit` of a fresh model, as a new process would do it."""
     torch.manual_seed(random.randrange(2**31))  # whatever state the process is in must not matter
+    runtime = replace(runtime, checkpoint_seconds=checkpoint_seconds)
     model = tasks.load(target, folder)
     task = change(tasks.task(target, folder, model))
-    return fit(model, task, strategies_named(names), settings_of(target, **settings), runtime, work, display)
+    return fit(
+        model, task, strategies_named(names), settings_of(target, **settings), runtime, tasks.job(work, 5, display)
+    )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from raglift import plugins
+from raglift.job import Job
 from raglift.models.device import Runtime
 from raglift.models.encoder import load_encoder
 from raglift.models.llm import load_causal_lm, load_tokenizer
@@ -23,6 +24,11 @@ from tests.tiny import QUESTIONS, SENTENCES
 RUNTIME = Runtime(torch.device("cpu"), torch.float32, 1)
 QUIET = Progress(quiet=True)
 BATCH = 4
+
+
+def job(out: Path, seed: int = 0, display: Progress = QUIET) -> Job:
+    """What a stage or a training is given."""
+    return Job(out, seed, display)
 
 
 def pairs() -> list[Pair]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from raglift import artifacts
-from raglift.artifacts import MANIFEST, WORK, DamagedError, Store, stage_key, write_atomic, write_json
+from raglift.artifacts import MANIFEST, WORK, DamagedError, Store, disk_errors, stage_key, write_atomic, write_json
 from raglift.errors import UserError
 
 FILES = {"one.txt": b"first", "deep/two.bin": bytes(range(8)), "deep/manifest.json": b"{}", "empty": b""}
@@ -273,6 +273,45 @@ def test_write_atomic_replaces_or_leaves(tmp_path: Path, monkeypatch: pytest.Mon
     assert path.read_bytes() == b"old"
     write_atomic(path, b"new")
     assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", ["fsync", "replace"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_write_atomic_on_a_full_disk_leaves_what_was_there_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
+) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, _failing(number))
+        with pytest.raises(UserError, match=f"The disk that holds {tmp_path} is full") as caught:
+            write_atomic(path, b"new")
+        with pytest.raises(UserError, match="is full"):
+            write_json(tmp_path / "other.json", [1])
+    assert "MB are free" in caught.value.why
+    assert "Free some space" in caught.value.fix
+    assert files_in(tmp_path) == {"file": b"old"}
+
+
+def test_an_interrupted_write_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(tmp_path / "file", b"new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_from_other_errors_by_its_words_too(tmp_path: Path) -> None:
+    words = "Error while serializing: I/O error: No space left on device (os error 28)"
+    with pytest.raises(UserError, match="is full"), disk_errors(tmp_path / "not" / "there yet"):
+        raise RuntimeError(words)
+    with pytest.raises(RuntimeError, match="another"), disk_errors(tmp_path):
+        raise RuntimeError("another error")
+    with pytest.raises(UserError, match="Cannot write to") as caught, disk_errors(tmp_path, "another cache"):
+        raise PermissionError(errno.EACCES, "denied")
+    assert caught.value.fix == "Choose another cache, or mend its permissions."
 
 
 def test_write_json_is_readable_and_sorted(tmp_path: Path) -> None:

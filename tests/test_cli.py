@@ -95,7 +95,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
 
     pipeline.run = run
     evaluating.evaluate_on = lambda result, data, progress: {"retrieval": REPORT["retrieval"], "verdicts": []}
-    opened.open_run = open_run
+    opened.open_run = opened.read_run = open_run
     opened.read_status = lambda run, workspace: STATUS
     monkeypatch.setitem(sys.modules, "raglift.pipeline", pipeline)
     monkeypatch.setitem(sys.modules, "raglift.serve.evaluate", evaluating)

@@ -40,6 +40,7 @@ class Strategy(BaseModel):
 class Lora(Strategy):
     rank: int = Field(16, ge=1)
     alpha: float = 32.0
+    modules: tuple[str, ...] = ()
 
 
 class Interpolation(Strategy):
@@ -254,7 +255,14 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
         ("[lora, lora]", "the strategy 'lora' is listed twice"),
         ("[{lora: {rnak: 3}}]", "lora: unknown key 'rnak' (did you mean 'rank'?)"),
         ("[{lora: {rank: 0}}]", "lora: rank must be greater than or equal to 1, not 0"),
-        ("[{lora: {rank: high}}]", "lora: rank must be a valid integer"),
+        ("[{lora: {rank: high}}]", "lora: rank must be a whole number, not 'high'"),
+        ("[{lora: {rank: true}}]", "lora: rank must be a whole number, not True"),
+        ("[{lora: {rank: '16'}}]", "lora: rank must be a whole number, not '16'"),
+        ("[{lora: {rank: 16.0}}]", "lora: rank must be a whole number, not 16.0"),
+        ("[{lora: {alpha: true}}]", "lora: alpha must be a number, not True"),
+        ("[{lora: {alpha: .inf}}]", "lora: alpha must be a finite number, not inf"),
+        ("[{lora: {modules: 3}}]", "lora: modules must be a list, not 3"),
+        ("[{lora: {modules: [q, 3]}}]", "lora: modules must be text, not 3 (put it in quotes)"),
         ("[{lora: 3}]", "llm.strategies.0 must be a strategy's name, or one name with its settings"),
         ("[{lora: {}, full: {}}]", "llm.strategies.0 must be a strategy's name"),
         ("[3]", "llm.strategies.0 must be a strategy's name"),
@@ -274,6 +282,14 @@ def test_a_strategy_for_the_other_model(tmp_path: Path) -> None:
         "a.yaml:5: embedding.strategies: the strategy 'generator_only' cannot tune the embedding (it tunes: llm)"
         in told
     )
+
+
+@pytest.mark.parametrize("settings", ["{rank: 4, alpha: 8}", "{modules: [q, k]}", "{modules: []}", "{alpha: 1e-3}"])
+def test_hyper_parameters_of_the_right_type(settings: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(VALID + f"llm:\n  strategies: [lora: {settings}]\n")
+    (spec,) = load_config([tmp_path / "a.yaml"]).llm.strategies
+    made = Lora(**spec.settings).model_dump(exclude_unset=True)
+    assert {name: list(value) if name == "modules" else value for name, value in made.items()} == spec.settings
 
 
 def test_a_wrong_hyper_parameter_is_found_on_its_own_line(tmp_path: Path) -> None:

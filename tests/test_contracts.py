@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from raglift import plugins
 from raglift.artifacts import WORK
-from raglift.config import EmbeddingConfig, LLMConfig, RuntimeConfig
+from raglift.config import EmbeddingConfig, LLMConfig
 from raglift.models.device import Runtime
 from raglift.models.encoder import load_encoder
 from raglift.models.find import find_model
@@ -31,7 +31,7 @@ from raglift.training.outcome import read_outcome
 from raglift.training.parameters import trainable
 from tests import tasks
 from tests.fits import EVALUATIONS, RATE, STEPS, Killed, killing, run_fit, strategies_named
-from tests.tasks import QUIET, RUNTIME, bits, same
+from tests.tasks import RUNTIME, bits, same
 
 Combination = tuple[Target, tuple[str, ...]]
 
@@ -184,7 +184,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     for damage, harm in DAMAGES.items():
         work = tmp_path / damage
         shutil.copytree(tmp_path / "cut", work)
-        files = sorted((work / "checkpoints").glob("*.safetensors"))
+        files = sorted((work / WORK / "checkpoints").glob("*.safetensors"))
         assert [file.stem for file in files] == [f"step-{STEPS - 2:08d}", f"step-{STEPS - 1:08d}"]
         harm(files)
         said = io.StringIO()
@@ -248,7 +248,7 @@ def run_stage(
     monkeypatch.setattr(stage, "DevScore", Rising)
     (out / WORK).mkdir(parents=True)
     common = {"strategies": list(names), "batch_size": 4, "epochs": 4, "learning_rate": RATE[target], "evaluations": 2}
-    last = (find_model(str(folder)), RUNTIME, RuntimeConfig(), 3, QUIET, out)
+    last = (find_model(str(folder)), RUNTIME, tasks.job(out, 3))
     if target == "embedding":
         corpus: Any = SimpleNamespace(similar={})
         embedding_stage.build(EmbeddingConfig.model_validate(common), tasks.pairs(), [], corpus, *last)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from raglift import runner as runner_module
 from raglift.config import Config, DataConfig, load_config
 from raglift.errors import UserError
+from raglift.job import Job
 from raglift.progress import Progress
 from raglift.runner import Runner
 
@@ -42,8 +44,8 @@ def state(runner: Runner) -> dict[str, Any]:
     return value
 
 
-def write(out: Path) -> None:
-    (out / "file").write_text("x")
+def write(job: Job) -> None:
+    (job.out / "file").write_text("x")
 
 
 def test_a_run_from_start_to_end(tmp_path: Path) -> None:
@@ -64,7 +66,7 @@ def test_a_run_from_start_to_end(tmp_path: Path) -> None:
 
 
 def test_stages_that_are_done_are_not_done_again(tmp_path: Path) -> None:
-    def never(out: Path) -> None:
+    def never(job: Job) -> None:
         raise AssertionError("done before")
 
     with Runner(config(tmp_path), display()[0]) as runner:
@@ -94,7 +96,7 @@ def test_a_damaged_stage_is_said_and_built_again(tmp_path: Path) -> None:
     ("error", "ended"), [(KeyboardInterrupt, "interrupted"), (UserError, "failed"), (RuntimeError, "failed")]
 )
 def test_how_it_ended_is_on_disk(tmp_path: Path, error: type[BaseException], ended: str) -> None:
-    def fail(out: Path) -> None:
+    def fail(job: Job) -> None:
         assert state(runner)["stages"][1]["state"] == "running"
         raise error("no")
 
@@ -144,6 +146,14 @@ def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
         assert state(runner)["state"] == "running"
 
 
+def full(*args: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def broken(*args: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
 def test_a_workspace_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     with (
@@ -152,30 +162,61 @@ def test_a_workspace_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.
     ):
         pass
 
-    def full(*args: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
+    runner = Runner(config(tmp_path / "full"), display()[0])
     with monkeypatch.context() as patch:
-        patch.setattr(runner_module, "write_atomic", full)
-        runner = Runner(config(tmp_path / "full"), display()[0])
+        patch.setattr(runner_module, "write_atomic", broken)
         with pytest.raises(UserError, match="Cannot write to the workspace") as caught, runner:
             pass
-        assert "No space left" in caught.value.why
+        assert "Input/output error" in caught.value.why
+    with monkeypatch.context() as patch:
+        patch.setattr(runner_module, "dump_config", lambda _: patch.setattr(os, "fsync", full) or "")
+        with pytest.raises(UserError, match="is full"), runner:
+            pass
+    assert not list(runner.folder.iterdir())
     with Runner(config(tmp_path / "full"), display()[0]) as again:  # the lock was let go
         assert state(again)["state"] == "running"
 
 
-def test_a_state_that_cannot_be_written_hides_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fault", [full, broken])
+def test_a_state_that_cannot_be_written_hides_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[..., None]
+) -> None:
     progress, stream = display()
-
-    def full(*args: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
 
     def fail() -> None:
         with Runner(config(tmp_path), progress):
-            monkeypatch.setattr(runner_module, "write_json", full)
+            monkeypatch.setattr(os, "fsync", fault)
             raise RuntimeError("the first error")
 
     with pytest.raises(RuntimeError, match="the first error"):
         fail()
     assert "could not be written" in stream.getvalue()
+
+
+@pytest.mark.parametrize("at", ["before a stage", "after a stage", "at the end"])
+def test_a_disk_that_fills_up_stops_the_run_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    def fill(patch: pytest.MonkeyPatch, runner: Runner) -> None:
+        def write_and_fill(job: Job) -> None:
+            write(job)
+            if at == "after a stage":
+                patch.setattr(runner, "_save", lambda state: (patch.setattr(os, "fsync", full), save(state)))
+
+        save = runner._save
+        runner.stage("corpus", 1, {}, {}, write)
+        if at == "before a stage":
+            patch.setattr(os, "fsync", full)
+        runner.stage("index", 1, {}, {}, write_and_fill)
+        if at == "at the end":
+            patch.setattr(os, "fsync", full)
+        runner.finish()
+
+    runner = Runner(config(tmp_path), display()[0])
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="is full"), runner:
+        fill(patch, runner)
+    assert {path.name for path in runner.folder.iterdir()} == {"config.yaml", "run.json"}
+    assert state(runner)["state"] == "running"  # the last that could be written; `raglift status` says interrupted
+    with Runner(config(tmp_path), display()[0]) as again:
+        assert again.stage("corpus", 1, {}, {}, write).cached
+        assert again.stage("index", 1, {}, {}, write).cached == (at != "before a stage")

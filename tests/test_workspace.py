@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from raglift.errors import UserError
 from raglift.workspace import hold, is_held
@@ -81,3 +86,30 @@ def test_a_folder_where_the_holder_cannot_sign_is_let_go(tmp_path: Path) -> None
     with pytest.raises(UserError, match="Cannot write to the workspace"), hold(tmp_path, "run"):
         pass
     assert not is_held(tmp_path)
+
+
+@contextmanager
+def looked_at(root: Path, seconds: float) -> Iterator[None]:
+    """Begin while somebody has the lock for so long, as a look at it does."""
+    begun = threading.Event()
+
+    def look() -> None:
+        with FileLock(str(root / ".lock")):
+            begun.set()
+            time.sleep(seconds)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    begun.wait()
+    yield
+    thread.join()
+
+
+def test_a_look_at_the_workspace_does_not_refuse_a_run(tmp_path: Path) -> None:
+    with looked_at(tmp_path, 0.2), hold(tmp_path, "run"):
+        assert (tmp_path / ".holder").read_text() == f"process {os.getpid()}, run"
+
+
+def test_two_looks_at_once_do_not_take_each_other_for_a_run(tmp_path: Path) -> None:
+    with looked_at(tmp_path, 0.03):
+        assert not is_held(tmp_path)

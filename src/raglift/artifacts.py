@@ -13,7 +13,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,16 +52,56 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+@contextmanager
+def disk_errors(folder: Path, instead: str = "another `workspace`") -> Iterator[None]:
+    """Turn what writing into `folder` raises, where the disk is full or may not be written, into a `UserError`.
+
+    Args:
+        instead: What to choose where it may not be written.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        # faiss, safetensors and tokenizers report a full disk as errors of their own.
+        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+            raise _full(folder) from error
+        if number in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise UserError(
+                f"Cannot write to {folder}.", str(error), f"Choose {instead}, or mend its permissions."
+            ) from error
+        raise
+
+
+def _full(folder: Path) -> UserError:
+    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free / 1e6
+    return UserError(
+        f"The disk that holds {folder} is full.",
+        f"{free:.0f} MB are free.",
+        "Free some space and run the same command again: it goes on from the last finished unit of work.",
+    )
+
+
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replace `path` by `data` so that a reader sees the old bytes or the new ones, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Replace `path` by `data` so that a reader sees the old bytes or the new ones, never a part.
+
+    Raises:
+        UserError: The disk is full or may not be written; what was there is still there, and nothing else.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    _sync(path.parent)
+    with disk_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        _sync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -146,22 +187,14 @@ class Store:
             return existing
         folder = self.folder(stage, key)
         partial = folder.with_name(folder.name + ".partial")
-        try:
+        with disk_errors(partial):
             if folder.exists():  # damaged, or without a manifest
                 shutil.rmtree(folder)
             _keep_work_only(partial)
-        except OSError as error:
-            raise _disk_error(error, partial) from error
         spent = _Stopwatch(partial / WORK / "seconds")
         try:
-            write(partial)
-        except OSError as error:
-            raise _disk_error(error, partial) from error
-        except Exception as error:
-            # faiss and safetensors report a full disk as errors of their own.
-            if "No space left on device" in str(error):
-                raise _disk_error(OSError(errno.ENOSPC, str(error)), partial) from error
-            raise
+            with disk_errors(partial):
+                write(partial)
         finally:
             spent.stop()
         return _finish(stage, key, partial, folder, spent.total)
@@ -215,7 +248,7 @@ def _keep_work_only(partial: Path) -> None:
 
 
 def _finish(stage: str, key: str, partial: Path, folder: Path, seconds: float) -> Artifact:
-    try:
+    with disk_errors(partial):
         skipped = (partial / MANIFEST, partial / WORK)
         paths = sorted(
             path for top in partial.iterdir() if top not in skipped for path in (top, *top.rglob("*")) if path.is_file()
@@ -229,21 +262,4 @@ def _finish(stage: str, key: str, partial: Path, folder: Path, seconds: float) -
             shutil.rmtree(partial / WORK)
         os.replace(partial, folder)
         _sync(folder.parent)
-    except OSError as error:
-        raise _disk_error(error, partial) from error
     return Artifact(stage, key, folder, seconds, cached=False)
-
-
-def _disk_error(error: OSError, folder: Path) -> UserError | OSError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free / 1e6
-        return UserError(
-            f"The disk that holds {folder} is full.",
-            f"{free:.0f} MB are free.",
-            "Free some space and run the same command again: it goes on from the last finished unit of work.",
-        )
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return UserError(
-            f"Cannot write to {folder}.", str(error), "Choose another `workspace`, or mend its permissions."
-        )
-    return error

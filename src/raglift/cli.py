@@ -151,9 +151,9 @@ def _status(arguments: argparse.Namespace) -> Answer:
 
 
 def _report(arguments: argparse.Namespace) -> Answer:
-    from raglift.serve.result import open_run
+    from raglift.serve.result import read_run
 
-    result = open_run(arguments.run, arguments.workspace)
+    result = read_run(arguments.run, arguments.workspace)
     report = result.report
     parts = [f"Report: {result.folder / 'report.html'}", report["verdict"], *score_tables(report)]
     return Answer(report, parts)

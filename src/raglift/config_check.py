@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails, to_json
 
 from raglift import plugins
 from raglift.config_fields import WRONG, StrategySpec, shown
@@ -101,6 +101,7 @@ def _message(detail: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str
         "float_type": f"must be a number, not {shown(value)}",
         "bool_type": f"must be true or false, not {shown(value)}",
         "list_type": f"must be a list, not {shown(value)}",
+        "tuple_type": f"must be a list, not {shown(value)}",
         "dict_type": f"must be a mapping, not {shown(value)}",
         "string_pattern_mismatch": f"must have the form {context.get('pattern')}, not {shown(value)}",
         "too_short": "must not be empty",
@@ -172,8 +173,16 @@ def check_specs(target: str, specs: Sequence[StrategySpec]) -> list[tuple[KeyPat
 
 
 def _check_settings(strategy: type[BaseModel], spec: StrategySpec) -> list[tuple[KeyPath, str]]:
+    """The strategy's own checks, and as strict as the rest of the configuration about types.
+
+    The settings are checked as JSON, in which a tuple is a list too, as it is in YAML.
+    """
+
+    class Strict(strategy):  # type: ignore[misc, valid-type]
+        model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
     try:
-        strategy.model_validate(spec.settings)
+        Strict.model_validate_json(to_json(spec.settings, inf_nan_mode="constants", fallback=repr))
     except ValidationError as error:
         problems = []
         for detail in error.errors(include_url=False):

@@ -234,8 +234,8 @@ class RuntimeConfig(Section):
     """Number format of the matrix products; "auto" probes which is faster."""
     checkpoint_seconds: Positive = 30.0
     """Time between checkpoints of a training, in seconds."""
-    batch_tokens: Tokens = 8192
-    """Tokens encoded at once outside of training."""
+    batch_tokens: AutoInt = "auto"
+    """Tokens encoded at once outside of training; "auto" goes by the device."""
 
 
 class Config(Section):

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from raglift import plugins
 from raglift.artifacts import Artifact, write_atomic, write_json
-from raglift.config import Config
+from raglift.config import Config, TuningConfig
 from raglift.corpus import stage as corpus_stage
+from raglift.corpus.human import warn_of_dropped
 from raglift.errors import UserError
 from raglift.evaluation import stage as evaluation_stage
 from raglift.evaluation.retrieval import validate_metrics
 from raglift.index import stage as index_stage
 from raglift.index.store import FaissStore
+from raglift.job import Job
 from raglift.models.device import resolve
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import find_model
 from raglift.models.generation import Generator
 from raglift.models.llm import load_causal_lm, load_tokenizer
 from raglift.progress import Progress
-from raglift.records import QAPair, content_id, read_jsonl
+from raglift.records import QAPair, Target, content_id, read_jsonl
 from raglift.report import build as report
 from raglift.report.html import render
 from raglift.runner import Runner
@@ -92,9 +95,10 @@ class _Pipeline:
             corpus_stage.VERSION,
             settings,
             inputs,
-            lambda out: corpus_stage.build(self._config, documents, human, out),
+            lambda job: corpus_stage.build(self._config, documents, human, job),
         )
         self._loaded = corpus_stage.Corpus(artifact.path)
+        warn_of_dropped(human, self._loaded.human, self._display.warn)
         return artifact
 
     def _index(self, which: str, corpus: Artifact) -> Artifact:
@@ -104,9 +108,7 @@ class _Pipeline:
             index_stage.VERSION,
             self._config.index.model_dump(mode="json"),
             {"corpus": corpus.key, "embedding": key},
-            lambda out: index_stage.build(
-                self._loaded.chunks, self._models.encoder(which), key, which, self._display, out
-            ),
+            lambda job: index_stage.build(self._loaded.chunks, self._models.encoder(which), key, which, job),
         )
         self._stores[which] = FaissStore.open(artifact.path)
         return artifact
@@ -120,15 +122,13 @@ class _Pipeline:
             synthesis_stage.VERSION,
             settings,
             {"corpus": corpus.key, "index": index.key, "writer": self._revisions["writer"]},
-            lambda out: synthesis_stage.build(
+            lambda job: synthesis_stage.build(
                 self._config.synthesis,
                 self._loaded,
                 self._load_writer,
                 self._models.encoder("base"),
                 self._stores["base"],
-                self._config.seed,
-                self._display,
-                out,
+                job,
             ),
         )
 
@@ -154,82 +154,52 @@ class _Pipeline:
             training_sets.VERSION,
             settings,
             {"corpus": corpus.key, "questions": questions.key, "index": index.key, "llm": self._revisions["llm"]},
-            lambda out: training_sets.build(
+            lambda job: training_sets.build(
                 llm,
                 self._config.retrieval.top_k,
                 self._loaded,
                 _synthetic(questions),
                 self._models.encoder("base"),
                 self._stores["base"],
-                self._models.render,
-                self._models.token_count,
-                self._models.window,
-                self._config.seed,
-                out,
+                self._models,
+                job,
             ),
         )
 
     def _embedding(self, corpus: Artifact, questions: Artifact) -> None:
-        settings = self._config.embedding
-
-        def write(out: Path) -> None:
+        def write(job: Job) -> None:
             dev = [[q for q in pairs if q.split == "dev"] for pairs in (self._loaded.human, _synthetic(questions))]
             # Made from the questions alone, so that the language model's settings do not retrain this one.
             pairs = training_sets.embedding_pairs(_synthetic(questions), self._loaded)
             embedding_stage.build(
-                settings,
-                pairs,
-                dev,
-                self._loaded,
-                self._models.embedding,
-                self._runtime,
-                self._config.runtime,
-                self._config.seed,
-                self._display,
-                out,
+                self._config.embedding, pairs, dev, self._loaded, self._models.embedding, self._runtime, job
             )
 
-        artifact = self._runner.stage(
-            "embedding",
-            embedding_stage.VERSION,
-            {
-                **settings.model_dump(mode="json"),
-                "strategies": strategy_key(settings.strategies),
-                "seed": self._config.seed,
-            },
-            {"corpus": corpus.key, "questions": questions.key, "base": self._revisions["embedding"]},
-            write,
-        )
-        self._models.add(read_outcome(artifact.path, artifact.key))
+        inputs = {"corpus": corpus.key, "questions": questions.key}
+        self._tuned("embedding", embedding_stage.VERSION, self._config.embedding, inputs, write)
 
     def _llm(self, sets: Artifact) -> None:
-        settings = self._config.llm
-
-        def write(out: Path) -> None:
+        def write(job: Job) -> None:
             examples = [Example(**row) for row in training_sets.load(sets.path, "examples")]
-            llm_stage.build(
-                settings,
-                examples,
-                training_sets.load(sets.path, "dev"),
-                self._models.llm,
-                self._runtime,
-                self._config.runtime,
-                self._config.seed,
-                self._display,
-                out,
-            )
+            dev = training_sets.load(sets.path, "dev")
+            llm_stage.build(self._config.llm, examples, dev, self._models.llm, self._runtime, job)
 
-        artifact = self._runner.stage(
-            "llm",
-            llm_stage.VERSION,
-            {
-                **settings.model_dump(mode="json"),
-                "strategies": strategy_key(settings.strategies),
-                "seed": self._config.seed,
-            },
-            {"sets": sets.key, "base": self._revisions["llm"]},
-            write,
-        )
+        self._tuned("llm", llm_stage.VERSION, self._config.llm, {"sets": sets.key}, write)
+
+    def _tuned(
+        self,
+        target: Target,
+        version: int,
+        config: TuningConfig,
+        inputs: dict[str, str],
+        write: Callable[[Job], None],
+    ) -> None:
+        settings = {
+            **config.model_dump(mode="json"),
+            "strategies": strategy_key(config.strategies),
+            "seed": self._config.seed,
+        }
+        artifact = self._runner.stage(target, version, settings, {**inputs, "base": self._revisions[target]}, write)
         self._models.add(read_outcome(artifact.path, artifact.key))
 
     def _evaluation(self, corpus: Artifact, questions: Artifact, base: Artifact, tuned: Artifact) -> None:
@@ -251,7 +221,7 @@ class _Pipeline:
             **{f"{which} llm": self._models.llm_key(which) for which in ("base", "tuned")},
         }
 
-        def write(out: Path) -> None:
+        def write(job: Job) -> None:
             sets = {
                 "human": [q for q in self._loaded.human if q.split == "test"],
                 "synthetic": [q for q in _synthetic(questions) if q.split == "test"],
@@ -266,9 +236,7 @@ class _Pipeline:
                 pipelines(self._models, self._stores, self._loaded),
                 {chunk.id: chunk.document_id for chunk in self._loaded.chunks},
                 similarity,
-                config.seed,
-                self._display,
-                out,
+                job,
             )
 
         self._runner.stage("evaluation", evaluation_stage.VERSION, settings, inputs, write)

@@ -10,6 +10,7 @@ from typing import Any
 from raglift.artifacts import Artifact, Store, stage_key, write_atomic, write_json
 from raglift.config import Config, dump_config
 from raglift.errors import UserError
+from raglift.job import Job
 from raglift.progress import Progress
 from raglift.workspace import RUNS, STATE, hold
 
@@ -33,14 +34,15 @@ class Runner:
         self._hold = hold(self._root, f"run {self._config.run}")
         self._hold.__enter__()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             write_atomic(self.folder / "config.yaml", dump_config(self._config).encode("utf-8"))
             self._save("running")
-        except OSError as error:
+        except BaseException as error:
             self._hold.__exit__(None, None, None)
-            raise UserError(
-                f"Cannot write to the workspace {self._root}.", str(error), "Choose another `workspace`."
-            ) from error
+            if isinstance(error, OSError):
+                raise UserError(
+                    f"Cannot write to the workspace {self._root}.", str(error), "Choose another `workspace`."
+                ) from error
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -51,7 +53,7 @@ class Runner:
                     if stage["state"] == "running":
                         stage["state"] = state
                 self._save(state)
-        except OSError:
+        except (OSError, UserError):  # must not hide the error that ended the run
             self._display.warn(f"The state of the run could not be written to {self.folder}.")
         finally:
             self._hold.__exit__(None, None, None)
@@ -62,7 +64,7 @@ class Runner:
         version: int,
         settings: Mapping[str, Any],
         inputs: Mapping[str, str],
-        write: Callable[[Path], None],
+        write: Callable[[Job], None],
     ) -> Artifact:
         """The stage's artifact, built by `write` unless it is already there and sound."""
         key = stage_key(name, version, settings, inputs)
@@ -73,7 +75,7 @@ class Runner:
 
         def announced(out: Path) -> None:
             self._display.say(f"[{number}] {name}")
-            write(out)
+            write(Job(out, self._config.seed, self._display))
 
         artifact = self._store.build(name, key, announced, self._display.warn)
         entry |= {"seconds": round(artifact.seconds, 3), "cached": artifact.cached, "state": "done"}

@@ -16,6 +16,11 @@ RUNS = "runs"
 STATE = "run.json"
 _LOCK = ".lock"
 _HOLDER = ".holder"
+_PATIENCE = 1.0
+"""Seconds before a held workspace is refused: `is_held` can only look by holding it for a moment itself."""
+_GLANCE = 0.1
+"""Seconds before it is called held: longer than another's look, and short for who asks."""
+_POLL = 0.01
 
 
 @contextmanager
@@ -29,7 +34,7 @@ def hold(root: Path, who: str) -> Iterator[None]:
     Raises:
         UserError: Another process holds it, or it cannot be written to.
     """
-    lock = FileLock(str(root / _LOCK), timeout=0)
+    lock = FileLock(str(root / _LOCK), timeout=_PATIENCE, poll_interval=_POLL)
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -52,7 +57,7 @@ def is_held(root: Path) -> bool:
     """Whether a living process holds the workspace."""
     if not (root / _LOCK).exists():
         return False
-    lock = FileLock(str(root / _LOCK), timeout=0)
+    lock = FileLock(str(root / _LOCK), timeout=_GLANCE, poll_interval=_POLL)
     try:
         lock.acquire()
     except Timeout:

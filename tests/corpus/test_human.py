@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raglift.corpus.human import human_pairs
+from raglift.corpus.human import human_pairs, warn_of_dropped
 from raglift.corpus.readers import HumanQuestion, document
 from raglift.records import Chunk, Document, Evidence
 
@@ -112,6 +112,30 @@ def test_a_question_whose_evidence_is_not_there_is_counted(question: HumanQuesti
     pairs, dropped = human_pairs([question, quoting("good", 1)], DOCUMENTS, CHUNKS, 0.5, 0)
     assert [pair.id for pair in pairs] == ["good"]
     assert dropped == {"its evidence is not in these documents": 1}
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (["x"], "1 of 2 (x)"),
+        (list("abcde"), "5 of 6 (a, b, c, d, e)"),
+        (list("abcdefg"), "7 of 8 (a, b, c, d, e and 2 more)"),
+    ],
+)
+def test_questions_that_are_left_out_are_said_by_name(bad: list[str], said: str) -> None:
+    asked = [quoting("good", 1), *(HumanQuestion(name, "?", ("a",), {"no such source": 1}) for name in bad)]
+    pairs, _ = human_pairs(asked, DOCUMENTS, CHUNKS, 0.5, 0)
+    told: list[str] = []
+    warn_of_dropped(asked, pairs, told.append)
+    (text,) = told
+    assert said in text
+    assert "their evidence is not in these documents" in text
+
+
+def test_nothing_is_said_where_no_question_is_left_out() -> None:
+    asked = [quoting("good", 1), HumanQuestion("unanswerable", "?", (), {}, answerable=False)]
+    pairs, _ = human_pairs(asked, DOCUMENTS, CHUNKS, 0.5, 0)
+    warn_of_dropped(asked, pairs, pytest.fail)
 
 
 def test_sources_judge_whole_documents_with_their_grades() -> None:

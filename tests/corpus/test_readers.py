@@ -141,6 +141,23 @@ class TestBeir:
         qrels = QRELS if headed else QRELS.split(b"\n", 1)[1]
         assert len(read_beir(_folder(tmp_path, BEIR | {"qrels/test.tsv": qrels}))[1]) == 2
 
+    @pytest.mark.parametrize("space", [b"\t", b" ", b"  "])
+    @pytest.mark.parametrize("iteration", [b"0", b"Q0"])
+    def test_judgements_in_the_four_columns_of_trec(self, tmp_path: Path, space: bytes, iteration: bytes) -> None:
+        corpus = _lines(*({"_id": str(number), "text": f"text {number}"} for number in range(3)))
+        rows = [(b"q1", b"1", b"1"), (b"q1", b"2", b"0"), (b"q2", b"2", b"2"), (b"q2", b"0", b"-1")]
+        qrels = b"".join(space.join((query, iteration, *rest)) + b" \n" for query, *rest in rows)
+        _, questions = read_beir(_folder(tmp_path, BEIR | {"corpus.jsonl": corpus, "qrels/test.tsv": qrels}))
+        assert {q.id: q.sources for q in questions} == {"q1": {"1": 1}, "q2": {"2": 2}}
+
+    def test_only_tabs_divide_a_line_that_has_some(self, tmp_path: Path) -> None:
+        _, questions = read_beir(_folder(tmp_path, BEIR | {"qrels/test.tsv": b"q1\tan id of words\t1\nq2\td2\t1\t\n"}))
+        assert [q.sources for q in questions] == [{"an id of words": 1}, {"d2": 1}]
+
+    def test_a_query_called_score_is_no_header(self, tmp_path: Path) -> None:
+        files = {"queries.jsonl": _lines({"_id": "score", "text": "?"}), "qrels/test.tsv": b"score\td1\t1\n"}
+        assert [q.sources for q in read_beir(_folder(tmp_path, BEIR | files))[1]] == [{"d1": 1}]
+
     def test_the_test_judgements_are_preferred(self, tmp_path: Path) -> None:
         files = BEIR | {"qrels/dev.tsv": b"q3\td1\t1\n"}
         assert [q.id for q in read_beir(_folder(tmp_path / "both", files))[1]] == ["q1", "q2"]
@@ -176,8 +193,12 @@ class TestBeir:
             ("queries.jsonl", b"\n" + QUERIES + b"x\n", "queries.jsonl:5 is not JSON"),
             ("queries.jsonl", QUERIES + QUERIES, "queries.jsonl:4 repeats the _id 'q1'"),
             ("qrels/test.tsv", QRELS + b"q1\td1\n", "test.tsv:6 is not 'query-id<TAB>corpus-id<TAB>score'"),
-            ("qrels/test.tsv", b"q1\t0\td1\t1\n", "test.tsv:1 is not"),
-            ("qrels/test.tsv", b"q1 d1 1\n", "test.tsv:1 is not"),
+            ("qrels/test.tsv", QRELS + b"q1\t0\td1\t1\n", "test.tsv:6 is not"),
+            ("qrels/test.tsv", b"q1 0 d1 1\nq1 d1 1\n", "test.tsv:2 is not"),
+            ("qrels/test.tsv", b"q1 0 17 high\n", "test.tsv:1 is not"),
+            ("qrels/test.tsv", b"q1 0 17 1 x\n", "test.tsv:1 is not"),
+            ("qrels/test.tsv", b"q1 1\n", "test.tsv:1 is not"),
+            ("qrels/test.tsv", b"query\tdocument\tgrade\n" + QRELS, "test.tsv:1 is not"),
         ],
     )
     def test_what_is_not_in_the_layout_is_named(self, tmp_path: Path, name: str, data: bytes | None, what: str) -> None:

@@ -92,7 +92,7 @@ def answered(
 ) -> list[Answered]:
     journal = Journal(path)
     try:
-        rankings = rank(QUESTION_SET, pipelines, limits)
+        rankings = rank(QUESTION_SET, pipelines, limits, QUIET)
         return answer(QUESTION_SET, asked, rankings, pipelines, limits, journal, QUIET)
     finally:
         journal.close()
@@ -104,7 +104,7 @@ def by_arm(found: Sequence[Answered]) -> dict[tuple[str, str], Answered]:
 
 def test_rankings_are_those_of_the_arms_own_retrieval(build: Build) -> None:
     pipelines, _ = build()
-    found = rank(QUESTION_SET, pipelines, LIMITS)
+    found = rank(QUESTION_SET, pipelines, LIMITS, QUIET)
     assert set(found) == {arm.name for arm in ARMS if arm.retrieval != "none"}
     texts = [question.question for question in QUESTION_SET]
     sparse = pipelines.bm25.rankings(texts, LIMITS.depth)
@@ -122,6 +122,20 @@ def test_rankings_are_those_of_the_arms_own_retrieval(build: Build) -> None:
     assert all(seconds > 0 for _, seconds in found.values())
     assert found["hybrid"][1] > found["bm25"][1]
     assert found["base"][0] != found["tuned_embedding"][0]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_rankings_do_not_depend_on_how_many_are_made_at_once(
+    build: Build, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    pipelines, _ = build()
+    whole = rank(QUESTION_SET, pipelines, LIMITS, QUIET)
+    monkeypatch.setattr("raglift.evaluation.answering._QUERIES", size)
+    monkeypatch.setattr("raglift.evaluation.answering._VECTORS", size)
+    parts = rank(QUESTION_SET, pipelines, LIMITS, QUIET)
+    assert {name: by_question for name, (by_question, _) in parts.items()} == {
+        name: by_question for name, (by_question, _) in whole.items()
+    }
 
 
 @pytest.mark.parametrize(("tuned_embedding", "prompts_a_question"), [(True, 3), (False, 2)])
@@ -219,7 +233,7 @@ def test_the_ranking_on_disk_is_cut_and_what_is_scored_is_not(
     monkeypatch.setattr("raglift.evaluation.answering.KEPT_RANKS", 3)
     pipelines, _ = build()
     limits = replace(LIMITS, depth=9)
-    rankings = rank(QUESTION_SET, pipelines, limits)
+    rankings = rank(QUESTION_SET, pipelines, limits, QUIET)
     found = by_arm(answered(pipelines, tmp_path / "journal", limits=limits))
     for question in QUESTION_SET:
         assert len(rankings["base"][0][question.id]) == 9

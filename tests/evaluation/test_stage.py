@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ from raglift.artifacts import WORK
 from raglift.config import EvaluationConfig
 from raglift.evaluation.arms import ARMS, BASE
 from raglift.evaluation.retrieval import score_rankings
-from raglift.evaluation.stage import SECONDS, build, clusters
+from raglift.evaluation.stage import SECONDS, _Count, build, clusters
+from raglift.job import Job
+from raglift.progress import Bar, Progress
 from raglift.records import Answered, QAPair, Score, Verdict, read_jsonl
 from tests.evaluation.test_answering import CHUNKS, LIMITS, QUESTION_SET, Build
 from tests.evaluation.test_answering import build as pipelines_fixture
@@ -41,10 +45,10 @@ def out(make: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _run(make: Build, folder: Path) -> None:
+def _run(make: Build, folder: Path, display: Progress = QUIET) -> None:
     pipelines, _ = make()
     document_of = {chunk.id: chunk.document_id for chunk in CHUNKS}
-    build(SETTINGS, LIMITS, SETS, pipelines, document_of, pipelines.encoder("base"), 0, QUIET, folder)
+    build(SETTINGS, LIMITS, SETS, pipelines, document_of, pipelines.encoder("base"), Job(folder, 0, display))
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +145,68 @@ def test_verdicts_hold_every_arm_against_the_base_on_what_both_have(summary: dic
     assert [(v.delta, v.decision) for v in same] == [(0.0, "cannot tell")] * 2
 
 
+class Watched(Bar):
+    """Keeps every step."""
+
+    def __init__(self, name: str, total: float | None, done: float) -> None:
+        super().__init__(name, total, "", done, lambda: 0.0, 1.0, lambda _: None)
+        self.steps: list[float] = []
+
+    def advance(self, n: float = 1) -> None:
+        super().advance(n)
+        self.steps.append(n)
+
+
+class Watching(Progress):
+    """Keeps every bar."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.bars: list[Watched] = []
+
+    @contextmanager
+    def stage(self, name: str, total: float | None = None, unit: str = "", done: float = 0) -> Iterator[Bar]:
+        self.bars.append(Watched(name, total, done))
+        yield self.bars[-1]
+
+
+def test_every_bar_ends_at_its_total(make: Build, tmp_path: Path) -> None:
+    display = Watching()
+    _run(make, tmp_path, display)
+    names = [
+        "encoding questions",
+        "ranking passages",
+        "answering with every arm",
+        "scoring rankings",
+        "scoring answers",
+        "comparing arms",
+    ]
+    assert [bar.name for bar in display.bars] == names * 2
+    for bar in display.bars:
+        assert bar.done == bar.total
+        assert len(bar.steps) > 1
+        assert all(step >= 0 for step in bar.steps)
+
+
+def test_a_bar_of_scores_moves_with_the_texts_encoded_for_them() -> None:
+    bar = Bar("scoring answers", 30, "scores", 0, lambda: 0.0, 1.0, lambda _: None)
+    count = _Count(bar, 10)
+    seen = []
+    for texts in (1, 2, 1):
+        count.encoded(texts, of=4)
+        seen.append(bar.done)
+    assert seen == [2, 7, 9]
+    count.encoded(4, of=4)  # a metric that encodes twice
+    assert bar.done == 10
+    count.scored(10)
+    assert bar.done == 10
+    count.scored(10)  # a metric that encodes nothing
+    assert bar.done == 20
+    count.encoded(4, of=4)
+    count.scored(10)
+    assert bar.done == 30
+
+
 def test_run_again_over_its_own_journal_it_writes_the_same(make: Build, tmp_path: Path) -> None:
     _run(make, tmp_path)
     names = ["human-scores.jsonl", "synthetic-scores.jsonl", "human-questions.jsonl"]
@@ -148,7 +214,7 @@ def test_run_again_over_its_own_journal_it_writes_the_same(make: Build, tmp_path
     answers = [replace(item, seconds=0) for item in read_jsonl(tmp_path / "human-answered.jsonl", Answered)]
     pipelines, generators = make()
     document_of = {chunk.id: chunk.document_id for chunk in CHUNKS}
-    build(SETTINGS, LIMITS, SETS, pipelines, document_of, pipelines.encoder("base"), 0, QUIET, tmp_path)
+    build(SETTINGS, LIMITS, SETS, pipelines, document_of, pipelines.encoder("base"), Job(tmp_path, 0, QUIET))
     assert generators["base"].batches == generators["tuned"].batches == 0
     assert {name: (tmp_path / name).read_bytes() for name in names} == before
     assert [replace(item, seconds=0) for item in read_jsonl(tmp_path / "human-answered.jsonl", Answered)] == answers
@@ -158,7 +224,7 @@ def test_a_set_without_answers_is_scored_on_retrieval_alone(make: Build, tmp_pat
     pipelines, generators = make()
     silent = {"human": [replace(question, answers=()) for question in QUESTION_SET]}
     document_of = {chunk.id: chunk.document_id for chunk in CHUNKS}
-    build(SETTINGS, LIMITS, silent, pipelines, document_of, pipelines.encoder("base"), 0, QUIET, tmp_path)
+    build(SETTINGS, LIMITS, silent, pipelines, document_of, pipelines.encoder("base"), Job(tmp_path, 0, QUIET))
     found = json.loads((tmp_path / "summary.json").read_text("utf-8"))
     assert found["response"]["human"] == {}
     assert set(found["retrieval"]["human"]["base"]) == set(SETTINGS.retrieval)

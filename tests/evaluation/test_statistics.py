@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from raglift.evaluation.statistics import Comparison, compare, decide, holm, mean_interval
+from raglift.evaluation.statistics import Comparison, Resampling, compare, decide, holm, mean_interval
 
 UNIT = st.floats(0, 1, allow_nan=False)
 P_VALUES = st.lists(UNIT, max_size=12)
@@ -21,10 +21,12 @@ def named(values: np.ndarray) -> dict[str, float]:
     return {f"q{number}": float(value) for number, value in enumerate(values)}
 
 
-def differences(values: np.ndarray, documents: np.ndarray | None = None, **options: float) -> Comparison:
+def differences(
+    values: np.ndarray, documents: np.ndarray | None = None, seed: int = 0, resamples: int = 2000, span: float = 1.0
+) -> Comparison:
     a = named(values)
     cluster = {} if documents is None else {qa_id: f"d{document}" for qa_id, document in zip(a, documents, strict=True)}
-    return compare(a, dict.fromkeys(a, 0.0), cluster, **options)  # type: ignore[arg-type]
+    return compare(a, dict.fromkeys(a, 0.0), Resampling(cluster, seed, resamples), span=span)
 
 
 def clustered(rng: np.random.Generator, documents: int, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -112,7 +114,7 @@ def test_one_arms_interval_covers_its_mean() -> None:
         rates = rng.beta(2, 6, size=20)[owner]
         values = named((rng.random(len(owner)) < rates).astype(float))
         cluster = {qa_id: str(document) for qa_id, document in zip(values, owner, strict=True)}
-        result = mean_interval(values, cluster, resamples=500, seed=trial)
+        result = mean_interval(values, Resampling(cluster, trial, 500))
         assert 0 <= result.ci_low <= result.ci_high <= 1
         covered += result.ci_low <= 0.25 <= result.ci_high
     assert 176 <= covered <= 199
@@ -133,7 +135,7 @@ def test_detectable_differences_are_found_four_times_in_five() -> None:
 
 
 def test_only_common_questions_are_paired() -> None:
-    result = compare({"a": 1.0, "b": 0.5, "only": 1.0}, {"a": 0.5, "b": 0.25, "other": 0.0}, {})
+    result = compare({"a": 1.0, "b": 0.5, "only": 1.0}, {"a": 0.5, "b": 0.25, "other": 0.0}, Resampling())
     assert result.delta == 0.375
     assert (result.n, result.clusters) == (2, 2)
 
@@ -148,16 +150,17 @@ def test_the_mean_is_over_questions_not_over_documents() -> None:
 def test_laws_of_a_comparison(values: list[tuple[float, float, int]], seed: int) -> None:
     a, b = (named(np.array(column)) for column in list(zip(*values, strict=True))[:2])
     cluster = {qa_id: str(document) for qa_id, (_, _, document) in zip(a, values, strict=True)}
-    result = compare(a, b, cluster, resamples=200, seed=seed)
+    resampling = Resampling(cluster, seed, 200)
+    result = compare(a, b, resampling)
     assert -1 <= result.ci_low <= result.ci_high <= 1
     assert 0 < result.p <= 1
     assert 0 <= result.detectable <= 1
     assert result.delta == pytest.approx(np.mean(list(a.values())) - np.mean(list(b.values())))
-    turned = compare(dict(reversed(a.items())), dict(reversed(b.items())), cluster, resamples=200, seed=seed)
+    turned = compare(dict(reversed(a.items())), dict(reversed(b.items())), resampling)
     assert turned == result  # the order of the mappings is nothing
-    assert compare(b, a, cluster, resamples=200, seed=seed).delta == -result.delta
+    assert compare(b, a, resampling).delta == -result.delta
     if result.clusters <= 12:
-        assert compare(b, a, cluster, resamples=200, seed=seed).p == pytest.approx(result.p)
+        assert compare(b, a, resampling).p == pytest.approx(result.p)
 
 
 @pytest.mark.parametrize("count", [3, 50])
@@ -184,14 +187,14 @@ def test_one_document_or_none_says_nothing() -> None:
     assert differences(np.array([0.5, 0.7]), np.array([0, 0])) == Comparison(0.6, -1.0, 1.0, 1.0, 1.0, 2, 1)
     assert differences(np.array([])) == Comparison(0.0, -1.0, 1.0, 1.0, 1.0, 0, 0)
     assert differences(np.array([0.5]), span=2.0) == Comparison(0.5, -2.0, 2.0, 1.0, 2.0, 1, 1)
-    empty = mean_interval({}, {})
+    empty = mean_interval({}, Resampling())
     assert (empty.mean, empty.ci_low, empty.ci_high, empty.n) == (None, 0.0, 1.0, 0)
-    one = mean_interval({"a": 0.5, "b": 1.0}, {"a": "d", "b": "d"})
+    one = mean_interval({"a": 0.5, "b": 1.0}, Resampling({"a": "d", "b": "d"}))
     assert (one.mean, one.ci_low, one.ci_high, one.clusters) == (0.75, 0.0, 1.0, 1)
 
 
 def test_a_document_is_not_confused_with_a_question_of_its_name() -> None:
-    assert compare({"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 0.0}, {"b": "a"}).clusters == 2
+    assert compare({"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 0.0}, Resampling({"b": "a"})).clusters == 2
 
 
 def test_a_thousand_questions_take_well_under_a_second() -> None:
@@ -199,6 +202,27 @@ def test_a_thousand_questions_take_well_under_a_second() -> None:
     began = time.process_time()
     differences(values)
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("documents", [8, 257])
+@pytest.mark.parametrize("even", [True, False])
+def test_the_draws_are_one_stream_however_they_are_cut_and_kept(
+    monkeypatch: pytest.MonkeyPatch, documents: int, even: bool
+) -> None:
+    rng = np.random.default_rng(documents)
+    values, owner = (rng.normal(0, 0.2, documents), np.arange(documents)) if even else clustered(rng, documents)
+    found = [differences(values, owner, seed=3, resamples=333) for _ in range(2)]  # drawn, then kept
+    monkeypatch.setattr("raglift.evaluation.statistics._MOST_KEPT", 0)
+    found.append(differences(values, owner, seed=3, resamples=333))
+    monkeypatch.setattr("raglift.evaluation.statistics._DRAWN_AT_ONCE", 3 * documents)
+    found.append(differences(values, owner, seed=3, resamples=333))
+    assert found == [found[0]] * 4
+    sums, counts = np.bincount(owner, weights=values), np.bincount(owner)
+    drawn = np.random.default_rng((3, 0)).integers(documents, size=(333, documents))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    assert means.min() <= found[0].ci_low <= np.quantile(means, 0.1)
+    assert np.quantile(means, 0.9) <= found[0].ci_high <= means.max()
+    assert differences(values, owner, seed=4, resamples=333).ci_low != found[0].ci_low
 
 
 def test_holm_by_hand() -> None:

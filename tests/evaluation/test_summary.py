@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from raglift.evaluation.reasons import NO_ANSWER, NO_REFERENCE, NOT_APPLICABLE, UNANSWERABLE
-from raglift.evaluation.statistics import compare, holm, mean_interval
+from raglift.evaluation.statistics import Resampling, compare, holm, mean_interval
 from raglift.evaluation.summary import table, verdicts
 from raglift.records import Score
 
+ALONE = Resampling()
 FAMILIES = {"retrieval": ["nDCG@10", "R@5"], "response": ["token_f1"]}
 
 
@@ -28,7 +31,7 @@ def test_a_cell_counts_what_failed_but_not_what_does_not_apply() -> None:
         Score("token_f1", "e", "base", None, UNANSWERABLE),
         Score("token_f1", "f", "base", None, NO_REFERENCE),
     ]
-    cell = table(scores, ["token_f1"])["base"]["token_f1"]
+    cell = table(scores, ["token_f1"], ALONE)["base"]["token_f1"]
     assert (cell["value"], cell["n"], cell["coverage"]) == (0.75, 2, 0.5)
     assert (cell["worst"], cell["best"]) == (0.375, 0.875)
 
@@ -36,17 +39,16 @@ def test_a_cell_counts_what_failed_but_not_what_does_not_apply() -> None:
 def test_a_cell_has_the_clustered_interval() -> None:
     values = np.random.default_rng(0).random(60)
     cluster = {f"q{number}": f"d{number // 6}" for number in range(60)}
-    cell = table(scores_of("base", "R@5", values), ["R@5"], cluster, seed=3, resamples=500)["base"]["R@5"]
-    expected = mean_interval(
-        {f"q{number}": value for number, value in enumerate(values)}, cluster, seed=3, resamples=500
-    )
+    clustered = Resampling(cluster, 3, 500)
+    cell = table(scores_of("base", "R@5", values), ["R@5"], clustered)["base"]["R@5"]
+    expected = mean_interval({f"q{number}": value for number, value in enumerate(values)}, clustered)
     assert (cell["value"], cell["ci_low"], cell["ci_high"]) == (expected.mean, expected.ci_low, expected.ci_high)
-    alone = table(scores_of("base", "R@5", values), ["R@5"], seed=3, resamples=500)["base"]["R@5"]
+    alone = table(scores_of("base", "R@5", values), ["R@5"], Resampling({}, 3, 500))["base"]["R@5"]
     assert alone["ci_low"] != cell["ci_low"]
 
 
 def test_a_metric_that_applies_to_nothing_has_no_value_and_no_failure() -> None:
-    cell = table([Score("token_f1", "a", "base", None, UNANSWERABLE)], ["token_f1"])["base"]["token_f1"]
+    cell = table([Score("token_f1", "a", "base", None, UNANSWERABLE)], ["token_f1"], ALONE)["base"]["token_f1"]
     assert cell == {
         "value": None,
         "n": 0,
@@ -59,13 +61,13 @@ def test_a_metric_that_applies_to_nothing_has_no_value_and_no_failure() -> None:
 
 
 def test_a_metric_that_failed_everywhere_has_no_coverage() -> None:
-    cell = table([Score("token_f1", "a", "base", None, NO_ANSWER)], ["token_f1"])["base"]["token_f1"]
+    cell = table([Score("token_f1", "a", "base", None, NO_ANSWER)], ["token_f1"], ALONE)["base"]["token_f1"]
     assert (cell["value"], cell["coverage"], cell["worst"], cell["best"]) == (None, 0.0, 0.0, 1.0)
 
 
 def test_rows_and_columns_keep_their_order() -> None:
     scores = [Score(metric, "a", arm, 0.5) for arm in ("tuned", "base") for metric in ("AP", "R@5")]
-    rows = table([*scores, Score("P@1", "a", "base", 0.0)], ["R@5", "P@1", "AP", "unmeasured"])
+    rows = table([*scores, Score("P@1", "a", "base", 0.0)], ["R@5", "P@1", "AP", "unmeasured"], ALONE)
     assert [(arm, list(row)) for arm, row in rows.items()] == [("tuned", ["R@5", "AP"]), ("base", ["R@5", "P@1", "AP"])]
 
 
@@ -79,7 +81,7 @@ def test_bounds_enclose_the_value(outcomes: list[float | str]) -> None:
         else Score("AP", f"q{number}", "base", outcome)
         for number, outcome in enumerate(outcomes)
     ]
-    row = table(scores, ["AP"], resamples=50).get("base", {})
+    row = table(scores, ["AP"], Resampling(resamples=50)).get("base", {})
     assert bool(row) == bool(outcomes)
     for cell in row.values():
         assert 0 <= cell["coverage"] <= 1
@@ -99,7 +101,7 @@ def arms_scores() -> list[Score]:
 
 
 def test_verdicts_tell_better_from_worse_from_neither() -> None:
-    result = verdicts(arms_scores(), "test", ["base", "tuned"], "base", {"tuned": FAMILIES, "base": FAMILIES}, {})
+    result = verdicts(arms_scores(), "test", "base", {"tuned": FAMILIES, "base": FAMILIES}, ALONE)
     assert [(each.metric, each.decision) for each in result] == [
         ("nDCG@10", "better"),
         ("R@5", "cannot tell"),
@@ -110,14 +112,14 @@ def test_verdicts_tell_better_from_worse_from_neither() -> None:
 
 def test_direction_turns_with_the_metric() -> None:
     result = verdicts(
-        arms_scores(), "test", ["tuned"], "base", {"tuned": FAMILIES}, {}, lower_is_better={"nDCG@10", "token_f1"}
+        arms_scores(), "test", "base", {"tuned": FAMILIES}, ALONE, lower_is_better={"nDCG@10", "token_f1"}
     )
     assert [each.decision for each in result] == ["worse", "cannot tell", "better"]
     assert result[0].delta > 0
 
 
 def test_p_is_corrected_within_a_family_only() -> None:
-    scores, cluster = arms_scores(), {f"q{number}": f"d{number // 4}" for number in range(80)}
+    scores, resampling = arms_scores(), Resampling({f"q{number}": f"d{number // 4}" for number in range(80)}, 7, 400)
     raw = {}
     for metric in ("nDCG@10", "R@5", "token_f1"):
         a, b = (
@@ -128,8 +130,8 @@ def test_p_is_corrected_within_a_family_only() -> None:
             }
             for arm in ("tuned", "base")
         )
-        raw[metric] = compare(a, b, cluster, seed=7, resamples=400)
-    result = verdicts(scores, "test", ["tuned"], "base", {"tuned": FAMILIES}, cluster, 7, 400)
+        raw[metric] = compare(a, b, resampling)
+    result = verdicts(scores, "test", "base", {"tuned": FAMILIES}, resampling)
     expected = [*holm([raw["nDCG@10"].p, raw["R@5"].p]), raw["token_f1"].p]
     assert [each.p for each in result] == expected
     assert result[0].p == pytest.approx(2 * raw["nDCG@10"].p)
@@ -141,7 +143,7 @@ def test_p_is_corrected_within_a_family_only() -> None:
 def test_metrics_that_do_not_apply_give_no_verdict_and_cost_no_correction() -> None:
     scores = [each for each in arms_scores() if each.metric != "R@5"]
     scores += [Score("R@5", "q0", arm, None, UNANSWERABLE) for arm in ("base", "tuned")]
-    result = verdicts(scores, "test", ["tuned"], "base", {"tuned": FAMILIES}, {})
+    result = verdicts(scores, "test", "base", {"tuned": FAMILIES}, ALONE)
     assert [each.metric for each in result] == ["nDCG@10", "token_f1"]
     assert result[0].p == pytest.approx(1 / 2001)
 
@@ -149,6 +151,23 @@ def test_metrics_that_do_not_apply_give_no_verdict_and_cost_no_correction() -> N
 def test_metrics_that_failed_everywhere_cannot_tell() -> None:
     scores = [Score("token_f1", f"q{number}", "tuned", None, NO_ANSWER) for number in range(80)]
     scores += [each for each in arms_scores() if each.arm == "base"]
-    [result] = verdicts(scores, "test", ["tuned"], "base", {"tuned": {"response": ["token_f1"]}}, {})
+    [result] = verdicts(scores, "test", "base", {"tuned": {"response": ["token_f1"]}}, ALONE)
     assert (result.n, result.decision, result.p) == (0, "cannot tell", 1.0)
-    assert verdicts(scores, "test", ["tuned"], "base", {"tuned": {"retrieval": ["R@5"]}}, {}) == []
+    assert verdicts(scores, "test", "base", {"tuned": {"retrieval": ["R@5"]}}, ALONE) == []
+
+
+def test_arms_are_held_against_the_other_in_the_order_given() -> None:
+    scores = [replace(each, arm=arm) for each in arms_scores() if each.arm == "tuned" for arm in ("b", "a")]
+    scores += [each for each in arms_scores() if each.arm == "base"]
+    result = verdicts(scores, "test", "base", dict.fromkeys(("b", "base", "a"), FAMILIES), ALONE)
+    assert [each.arm for each in result] == ["b"] * 3 + ["a"] * 3
+
+
+def test_all_that_is_measured_is_counted_with_and_without_a_verdict() -> None:
+    scores = [each for each in arms_scores() if each.metric != "R@5"]
+    cells: list[int] = []
+    rows = table(scores, ["nDCG@10", "R@5", "token_f1"], ALONE, cells.append)
+    assert sum(cells) == sum(map(len, rows.values())) == 4
+    compared: list[int] = []
+    found = verdicts(scores, "test", "base", {"tuned": FAMILIES, "base": FAMILIES}, ALONE, advance=compared.append)
+    assert (len(found), sum(compared)) == (2, 3)

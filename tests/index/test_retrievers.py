@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
-from raglift.artifacts import WORK
 from raglift.index.ranking import Bm25, fuse
 from raglift.index.retrievers import Bm25Retriever, HybridRetriever
 from raglift.index.stage import build, node
 from raglift.index.store import FaissStore
 from raglift.models.embedding import LiftEmbedding
-from raglift.models.encoder import Encoder, load_encoder
+from raglift.models.encoder import Encoder, Role, load_encoder
 from raglift.records import Chunk, IndexRef, read_jsonl
-from tests.tasks import QUIET, RUNTIME
+from tests.tasks import RUNTIME, job
 from tests.tiny import QUESTIONS, SENTENCES
 
 CHUNKS = [
@@ -37,7 +38,7 @@ def encoder(tiny_embedding: Path) -> Encoder:
 @pytest.fixture(scope="module")
 def folder(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("index")
-    build(CHUNKS, encoder, "the key", "tiny", QUIET, out)
+    build(CHUNKS, encoder, "the key", "tiny", job(out))
     return out
 
 
@@ -56,7 +57,29 @@ def test_the_stage_writes_every_chunk_and_says_whose_vectors_they_are(folder: Pa
     assert read_jsonl(folder.parent / "line.jsonl", IndexRef) == [IndexRef(".", "the key", 32, 10, "flat")]
     vectors = encoder.encode(SENTENCES, "passage")
     assert [store.search(vectors, 1)[0][row][0] for row in range(10)] == list(range(10))
-    assert not (folder / WORK).exists()
+
+
+def test_blocks_that_were_encoded_before_an_interruption_are_not_encoded_again(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raglift.index.stage._BLOCK", 4)
+    build(CHUNKS, encoder, "the key", "tiny", job(tmp_path / "whole"))
+    seen: list[int] = []
+
+    class Stopping(Encoder):
+        def encode(self, texts: Sequence[str], role: Role, advance: Callable[[int], None] = lambda _: None) -> Any:
+            if seen == [4]:
+                raise KeyboardInterrupt
+            seen.append(len(texts))
+            return super().encode(texts, role, advance)
+
+    with pytest.raises(KeyboardInterrupt):
+        build(CHUNKS, Stopping(encoder.model, RUNTIME), "the key", "tiny", job(tmp_path / "cut"))
+    seen[:] = [0]
+    build(CHUNKS, Stopping(encoder.model, RUNTIME), "the key", "tiny", job(tmp_path / "cut"))
+    assert seen == [0, 4, 2]
+    for name in ("index.faiss", "index.json"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_node_is_its_chunk_and_shows_the_models_its_text_alone(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def reference(folder: Path, texts: list[str], prompt: str | None = None) -> np.n
 
 @pytest.mark.parametrize("batch_tokens", [1, 48, 200, 100_000])
 def test_vectors_equal_sentence_transformers(tiny_embedding: Path, batch_tokens: int) -> None:
-    encoder = Encoder(load_encoder(tiny_embedding, RUNTIME), RUNTIME, batch_tokens)
+    encoder = Encoder(load_encoder(tiny_embedding, RUNTIME), replace(RUNTIME, batch_tokens=batch_tokens))
     found = encoder.encode(TEXTS, "passage")
     assert found.dtype == np.float32
     assert found.shape == (len(TEXTS), encoder.dimension) == (len(TEXTS), 32)
@@ -37,14 +38,14 @@ def test_vectors_equal_sentence_transformers(tiny_embedding: Path, batch_tokens:
 
 @pytest.fixture(scope="module")
 def encoder(tiny_embedding: Path) -> Encoder:
-    return Encoder(load_encoder(tiny_embedding, RUNTIME), RUNTIME, 100)
+    return Encoder(load_encoder(tiny_embedding, RUNTIME), replace(RUNTIME, batch_tokens=100))
 
 
 @settings(max_examples=25)
 @given(order=st.permutations(range(len(TEXTS))), size=st.integers(1, 400))
 def test_order_and_batches_do_not_matter(encoder: Encoder, order: list[int], size: int) -> None:
     expected = encoder.encode(TEXTS, "query")
-    other = Encoder(encoder.model, RUNTIME, size)
+    other = Encoder(encoder.model, replace(RUNTIME, batch_tokens=size))
     np.testing.assert_allclose(other.encode([TEXTS[row] for row in order], "query"), expected[order], atol=1e-5)
 
 
@@ -82,6 +83,35 @@ def test_the_models_own_prompts_are_put_before_the_texts(
         )
 
 
+def test_a_text_that_stands_several_times_is_encoded_once(
+    tiny_embedding: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = Encoder(load_encoder(tiny_embedding, RUNTIME), RUNTIME)
+    seen: list[str] = []
+    preprocess = encoder.model.preprocess
+    monkeypatch.setattr(
+        encoder.model, "preprocess", lambda texts, **more: seen.extend(texts) or preprocess(texts, **more)
+    )
+    counts: list[int] = []
+    found = encoder.encode(["one", "two", "one", "one"], "passage", counts.append)
+    assert sorted(seen) == ["one", "two"]
+    assert sum(counts) == 4
+    assert np.array_equal(found[0], found[2])
+    assert np.array_equal(found[0], found[3])
+    assert not np.array_equal(found[0], found[1])
+
+
+def test_blocks_and_sides_of_padding_do_not_matter(tiny_embedding: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = reference(tiny_embedding, TEXTS)
+    monkeypatch.setattr("raglift.models.encoder._BLOCK", 3)
+    encoder = Encoder(load_encoder(tiny_embedding, RUNTIME), RUNTIME)
+    np.testing.assert_allclose(encoder.encode(TEXTS, "passage"), expected, atol=1e-5)
+    # One text at a time has no padding left, on whichever side it was.
+    alone = Encoder(encoder.model, replace(RUNTIME, batch_tokens=1))
+    alone.model.tokenizer.padding_side = "left"
+    np.testing.assert_allclose(alone.encode(TEXTS, "passage"), expected, atol=1e-5)
+
+
 def test_another_precision_works_on_a_copy(tiny_embedding: Path) -> None:
     model = load_encoder(tiny_embedding, RUNTIME)
     half = Encoder(model, Runtime(RUNTIME.device, torch.bfloat16, 1))
@@ -103,6 +133,6 @@ def test_a_model_saved_in_half_precision_is_loaded_in_full(tiny_embedding: Path,
 @pytest.mark.slow
 def test_the_packaged_models_vectors_equal_sentence_transformers() -> None:
     found = find_model("all-MiniLM-L6-v2")
-    encoder = Encoder(load_encoder(found.path, RUNTIME), RUNTIME, 600)
+    encoder = Encoder(load_encoder(found.path, RUNTIME), replace(RUNTIME, batch_tokens=600))
     texts = [*TEXTS, " ".join(SENTENCES * 5)]
     np.testing.assert_allclose(encoder.encode(texts, "passage"), reference(found.path, texts), atol=1e-5)

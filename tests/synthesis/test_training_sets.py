@@ -42,8 +42,16 @@ def question(
     return QAPair(name, f"{name}?", (answer,), evidence, "factoid", split, origin)
 
 
-def render(asked: str, passages: Sequence[str]) -> str:
-    return "\n".join([*passages, asked])
+class Lines:
+    """A reader whose prompt is a passage a line, then the question."""
+
+    window = 1000
+
+    def render(self, question: str, passages: Sequence[str]) -> str:
+        return "\n".join([*passages, question])
+
+    def token_count(self, text: str) -> int:
+        return len(text.split())
 
 
 def passages_of(prompt: str) -> list[str]:
@@ -58,7 +66,7 @@ def ranking(rows: Sequence[int]) -> Ranking:
 
 
 def maker(corpus: Corpus, absent: float, seed: int = 0) -> ExampleMaker:
-    return ExampleMaker(corpus, render, TOP_K, absent, seed)
+    return ExampleMaker(corpus, Lines(), TOP_K, absent, seed)
 
 
 @given(rows=RANKINGS, seed=st.integers(0, 3))

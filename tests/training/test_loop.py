@@ -16,7 +16,7 @@ from raglift.progress import Progress
 from raglift.training.loop import Fitted, Settings, Task, _schedule, fit
 from raglift.training.parameters import trainable
 from raglift.training.strategy import Axis, Strategy
-from tests.tasks import QUIET, RUNTIME
+from tests.tasks import QUIET, RUNTIME, job
 
 if TYPE_CHECKING:
     from raglift.training.strategy import State
@@ -60,8 +60,7 @@ def run(
         strategies,
         Settings(**({"steps": 10, "learning_rate": 0.05} | settings)),
         RUNTIME,
-        work,
-        display,
+        job(work, display=display),
     )
 
 

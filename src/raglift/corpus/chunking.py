@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from llama_index.core.node_parser import SentenceSplitter
@@ -12,8 +12,13 @@ from raglift.errors import UserError
 from raglift.records import Chunk, Document, content_id
 
 
-def chunk_documents(documents: Sequence[Document], tokens: int, overlap: int) -> list[Chunk]:
+def chunk_documents(
+    documents: Sequence[Document], tokens: int, overlap: int, advance: Callable[[int], None] = lambda _: None
+) -> list[Chunk]:
     """Cut each document at sentence ends into chunks of at most `tokens` tokens of LlamaIndex's own tokenizer.
+
+    Args:
+        advance: Told how many more documents are done.
 
     Raises:
         UserError: No chunk is left.
@@ -25,6 +30,7 @@ def chunk_documents(documents: Sequence[Document], tokens: int, overlap: int) ->
             if any(character.isalnum() for character in text):
                 identity = content_id(document.id, start, text)
                 chunks.append(Chunk(identity, document.id, text, start, start + len(text), {"source": document.source}))
+        advance(1)
     if not chunks:
         raise UserError(
             "No chunk is left of the documents.",

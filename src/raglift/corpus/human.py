@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from raglift.corpus.evidence import Locator
 from raglift.corpus.near_duplicates import components
 from raglift.corpus.readers import HumanQuestion
 from raglift.corpus.split import split_groups
 from raglift.records import Chunk, Document, Evidence, QAPair, Split
+
+_NAMED = 5
+"""Questions that a warning names."""
 
 
 def human_pairs(
@@ -44,6 +47,19 @@ def human_pairs(
         for (q, evidence), split in zip(kept, splits, strict=True)
     ]
     return pairs, dropped
+
+
+def warn_of_dropped(questions: Sequence[HumanQuestion], pairs: Sequence[QAPair], warn: Callable[[str], None]) -> None:
+    """Say which of `questions` `human_pairs` left out; nothing where `pairs` has them all."""
+    kept = {pair.id for pair in pairs}
+    dropped = [question.id for question in questions if question.id not in kept]
+    if not dropped:
+        return
+    more = f" and {len(dropped) - _NAMED} more" if len(dropped) > _NAMED else ""
+    warn(
+        f"Human questions left out because their evidence is not in these documents: {len(dropped)} of "
+        f"{len(questions)} ({', '.join(dropped[:_NAMED])}{more}). Check the documents and the quotes that they name."
+    )
 
 
 def _evidence(question: HumanQuestion, by_source: dict[str, Document], locator: Locator) -> tuple[Evidence, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -140,18 +139,30 @@ def _json_lines(path: Path, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def _qrels(folder: Path) -> dict[str, dict[str, int]]:
+    """Query -> passage -> grade, of the lines with a grade above 0, in BEIR's three columns or in TREC's four."""
     files = sorted((folder / "qrels").glob("*.tsv"))
     if not files:
         raise UserError(f"{folder / 'qrels'} holds no .tsv file.", "", "Put the judgements in qrels/test.tsv.")
     path = folder / "qrels" / "test.tsv" if (folder / "qrels" / "test.tsv") in files else files[0]
     grades: dict[str, dict[str, int]] = {}
-    for number, row in enumerate(csv.reader(_read_text(path).split("\n"), delimiter="\t", quoting=csv.QUOTE_NONE), 1):
-        if not row or (number == 1 and "score" in row):
+    width = 0
+    for number, line in enumerate(_read_text(path).split("\n"), 1):
+        line = line.rstrip()
+        row = line.split("\t") if "\t" in line else line.split()  # beside tabs, a space is a part of an id
+        if not row or (number == 1 and row[-1] == "score"):
             continue
+        width = width or len(row)
         try:
-            query, passage, grade = row[0], row[1], int(row[2])
-        except (IndexError, ValueError) as error:
-            raise UserError(f"{path}:{number} is not 'query-id<TAB>corpus-id<TAB>score'.", "\t".join(row)) from error
+            if width not in (3, 4) or len(row) != width:
+                raise ValueError
+            # TREC's second column, the iteration, says nothing.
+            query, passage, grade = row[0], row[-2], int(row[-1])
+        except ValueError as error:
+            raise UserError(
+                f"{path}:{number} is not 'query-id<TAB>corpus-id<TAB>score'.",
+                line,
+                "Give every line these columns, or the four of TREC: 'query-id<TAB>iteration<TAB>corpus-id<TAB>score'.",
+            ) from error
         if grade > 0:
             grades.setdefault(query, {})[passage] = grade
     return grades

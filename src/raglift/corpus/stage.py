@@ -11,10 +11,11 @@ from raglift.artifacts import write_json
 from raglift.config import Config
 from raglift.corpus.chunking import chunk_documents
 from raglift.corpus.human import human_pairs
-from raglift.corpus.near_duplicates import components, containing_pairs
+from raglift.corpus.near_duplicates import components, containing_pairs, containing_sets
 from raglift.corpus.readers import HumanQuestion, read_beir, read_documents, read_questions
 from raglift.corpus.split import split_groups
 from raglift.errors import UserError
+from raglift.job import Job
 from raglift.records import Chunk, Document, QAPair, Split, read_jsonl, write_jsonl
 
 VERSION = 2
@@ -55,13 +56,8 @@ class Corpus:
 
     @cached_property
     def similar(self) -> dict[str, set[str]]:
-        """Chunk id -> the chunks that repeat much of it."""
-        ids = [chunk.id for chunk in self.chunks]
-        found: dict[str, set[str]] = {}
-        for left, right in containing_pairs([chunk.text for chunk in self.chunks], CHUNK_OVERLAP):
-            found.setdefault(ids[left], set()).add(ids[right])
-            found.setdefault(ids[right], set()).add(ids[left])
-        return found
+        """Chunk id -> the chunks that repeat much of it; the chunk itself may be among them."""
+        return containing_sets(self.text_of, CHUNK_OVERLAP)
 
 
 def read_sources(config: Config) -> tuple[list[Document], list[HumanQuestion]]:
@@ -81,25 +77,27 @@ def read_sources(config: Config) -> tuple[list[Document], list[HumanQuestion]]:
     return read_documents(data.documents), read_questions(data.questions, data.documents)
 
 
-def build(config: Config, documents: list[Document], questions: list[HumanQuestion], out: Path) -> None:
-    """Write documents.jsonl, chunks.jsonl, human.jsonl and funnel.json into `out`."""
+def build(config: Config, documents: list[Document], questions: list[HumanQuestion], job: Job) -> None:
+    """Write documents.jsonl, chunks.jsonl, human.jsonl and funnel.json into the job's folder."""
     settings = config.corpus
     texts = [document.text for document in documents]
-    groups = components(len(texts), containing_pairs(texts, settings.near_duplicate))
+    with job.display.stage("looking for repeated documents", len(texts), "documents") as bar:
+        groups = components(len(texts), containing_pairs(texts, settings.near_duplicate, bar.advance))
     sizes: Counter[str] = Counter()
     for document, group in zip(documents, groups, strict=True):
         sizes[documents[group].id] += len(document.text)
     shares: dict[Split, float] = {"train": settings.train, "dev": settings.dev, "test": settings.test}
-    assigned = split_groups(sizes, shares, config.seed)
+    assigned = split_groups(sizes, shares, job.seed)
     documents = [
         replace(document, group=documents[group].id, split=assigned[documents[group].id])
         for document, group in zip(documents, groups, strict=True)
     ]
-    chunks = chunk_documents(documents, settings.chunk_tokens, settings.chunk_overlap)
-    human, dropped = human_pairs(questions, documents, chunks, config.data.dev_share_or_default, config.seed)
-    write_jsonl(out / "documents.jsonl", documents)
-    write_jsonl(out / "chunks.jsonl", chunks)
-    write_jsonl(out / "human.jsonl", human)
+    with job.display.stage("cutting documents into chunks", len(documents), "documents") as bar:
+        chunks = chunk_documents(documents, settings.chunk_tokens, settings.chunk_overlap, bar.advance)
+    human, dropped = human_pairs(questions, documents, chunks, config.data.dev_share_or_default, job.seed)
+    write_jsonl(job.out / "documents.jsonl", documents)
+    write_jsonl(job.out / "chunks.jsonl", chunks)
+    write_jsonl(job.out / "human.jsonl", human)
     counts: list[tuple[str, int]] = [
         ("documents read", len(documents)),
         ("near-duplicate groups", len(sizes)),
@@ -111,4 +109,6 @@ def build(config: Config, documents: list[Document], questions: list[HumanQuesti
     trained = {document.id for document in documents if document.split == "train"}
     seen = sum(q.split == "test" and any(e.document_id in trained for e in q.evidence) for q in human)
     counts.append(("human test questions about documents of the train split", seen))
-    write_json(out / "funnel.json", [{"stage": "corpus", "reason": reason, "count": count} for reason, count in counts])
+    write_json(
+        job.out / "funnel.json", [{"stage": "corpus", "reason": reason, "count": count} for reason, count in counts]
+    )

@@ -7,6 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from raglift.evaluation.arms import ARMS, Arm
 from raglift.index.ranking import Bm25, Ranking, dense_rankings, fuse
@@ -20,6 +24,10 @@ from raglift.records import Answered, QAPair, content_id
 KEPT_RANKS = 20
 """Ranks that are kept on disk; all of them are scored."""
 _BATCH = 32
+_VARIANTS = ("base", "tuned")
+_QUERIES = 256  # BM25's, between two steps of the bar
+# As many as FAISS multiplies at once. Another cut, or a short last part, would round the scores in another way.
+_VECTORS = 4096
 
 
 @dataclass(frozen=True)
@@ -57,37 +65,57 @@ class Limits:
 
 Timed = tuple[Mapping[str, Ranking], float]
 """Question id -> ranking, and seconds a question."""
+Result = TypeVar("Result")
 
 
-def rank(questions: Sequence[QAPair], pipelines: Pipelines, limits: Limits) -> dict[str, Timed]:
+def rank(questions: Sequence[QAPair], pipelines: Pipelines, limits: Limits, display: Progress) -> dict[str, Timed]:
     """Arm -> rankings of every question, for every arm that retrieves."""
     texts = [question.question for question in questions]
-    sparse, sparse_seconds = _timed(lambda: pipelines.bm25.rankings(texts, limits.depth), len(texts))
-    dense: dict[str, tuple[list[Ranking], float]] = {}
-    for which in ("base", "tuned"):
-        search = partial(_dense, pipelines.encoder(which), pipelines.store(which), texts, limits.depth)
-        dense[which] = _timed(search, len(texts))
-    found: dict[str, Timed] = {}
-    for arm in ARMS:
-        if arm.retrieval == "bm25":
-            rankings, seconds = sparse, sparse_seconds
-        elif arm.retrieval == "dense":
-            rankings, seconds = dense[arm.embedding]
-        elif arm.retrieval == "hybrid":
-            vectors, seconds = dense[arm.embedding]
-            rankings = [fuse(pair, limits.depth, limits.rrf_k) for pair in zip(vectors, sparse, strict=True)]
-            seconds += sparse_seconds
-        else:
-            continue
-        found[arm.name] = ({q.id: ranking for q, ranking in zip(questions, rankings, strict=True)}, seconds)
+    vectors = {}
+    with display.stage("encoding questions", len(texts) * len(_VARIANTS), "questions") as bar:
+        for which in _VARIANTS:
+            vectors[which] = _timed(partial(pipelines.encoder(which).encode, texts, "query", bar.advance), len(texts))
+    found: dict[tuple[str, str], tuple[list[Ranking], float]] = {}
+    with display.stage("ranking passages", len(texts) * (1 + 2 * len(_VARIANTS)), "rankings") as bar:
+        sparse, sparse_seconds = _timed(partial(_sparse, pipelines.bm25, texts, limits, bar.advance), len(texts))
+        found["bm25", "none"] = sparse, sparse_seconds
+        for which, (rows, encoding) in vectors.items():
+            search = partial(_dense, pipelines.store(which), rows, limits, bar.advance)
+            dense, searching = _timed(search, len(texts))
+            hybrid = []
+            for pair in zip(dense, sparse, strict=True):
+                hybrid.append(fuse(pair, limits.depth, limits.rrf_k))
+                bar.advance()
+            found["dense", which] = dense, encoding + searching
+            found["hybrid", which] = hybrid, encoding + searching + sparse_seconds
+    ids = [question.id for question in questions]
+    ranked = {arm.name: found[arm.retrieval, arm.embedding] for arm in ARMS if arm.retrieval != "none"}
+    return {name: (dict(zip(ids, rankings, strict=True)), seconds) for name, (rankings, seconds) in ranked.items()}
+
+
+def _sparse(bm25: Bm25, texts: Sequence[str], limits: Limits, advance: Callable[[int], None]) -> list[Ranking]:
+    found: list[Ranking] = []
+    for start in range(0, len(texts), _QUERIES):
+        part = texts[start : start + _QUERIES]
+        found += bm25.rankings(part, limits.depth)
+        advance(len(part))
     return found
 
 
-def _dense(encoder: Encoder, store: FaissStore, texts: Sequence[str], depth: int) -> list[Ranking]:
-    return dense_rankings(store, encoder.encode(texts, "query"), depth)
+def _dense(
+    store: FaissStore, vectors: NDArray[np.float32], limits: Limits, advance: Callable[[int], None]
+) -> list[Ranking]:
+    found: list[Ranking] = []
+    parts = max(1, len(vectors) // _VECTORS)
+    for number in range(parts):
+        part = vectors[number * _VECTORS : (number + 1) * _VECTORS if number < parts - 1 else None]
+        found += dense_rankings(store, part, limits.depth)
+        advance(len(part))
+    return found
 
 
-def _timed(work: Callable[[], list[Ranking]], count: int) -> tuple[list[Ranking], float]:
+def _timed(work: Callable[[], Result], count: int) -> tuple[Result, float]:
+    """What `work` returns, and its seconds a question."""
     start = time.perf_counter()
     result = work()
     return result, (time.perf_counter() - start) / max(1, count)

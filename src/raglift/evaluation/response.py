@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from raglift import plugins
 from raglift.evaluation.metrics._base import Embed, ResponseMetric
@@ -16,6 +16,7 @@ def score_answers(
     metrics: Sequence[str],
     arm: str,
     embed: Embed,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> list[Score]:
     """One score a metric and question, in that order.
 
@@ -23,6 +24,7 @@ def score_answers(
         answers: Question id -> what the arm answered; None or absent where it gave no answer.
         metrics: Names of response metrics.
         embed: n texts -> (n, d) L2-normalised rows, from one model that no arm tuned.
+        advance: Told how many more scores are done.
 
     Raises:
         UserError: There is no such metric.
@@ -36,4 +38,5 @@ def score_answers(
                 scores.append(Score(name, question.id, arm, None, "not a finite number"))
             else:
                 scores.append(Score(name, question.id, arm, result.value, result.reason))
+        advance(len(questions))
     return scores

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import ir_measures
@@ -44,6 +44,7 @@ def score_rankings(
     metrics: Sequence[str],
     chunk_document: Mapping[str, str],
     arm: str,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> list[Score]:
     """One score a metric and question, in that order.
 
@@ -55,6 +56,7 @@ def score_rankings(
     Args:
         rankings: Question id -> (chunk id, score), best first.
         chunk_document: Chunk id -> document id, for every chunk of the index.
+        advance: Told how many more scores are done.
 
     Raises:
         UserError: A metric is unknown, or a ranking names a chunk that `chunk_document` lacks.
@@ -79,6 +81,7 @@ def score_rankings(
                 scores.append(Score(name, question.id, arm, None, failure))
             else:
                 scores.append(_score(name, question.id, arm, values.get(question.id, 0.0)))
+        advance(len(questions))
     return scores
 
 

@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from raglift.artifacts import WORK, write_json
 from raglift.config import EvaluationConfig
-from raglift.evaluation.answering import Limits, Pipelines, answer, rank, to_answer
+from raglift.evaluation.answering import Limits, Pipelines, Timed, answer, rank, to_answer
 from raglift.evaluation.arms import ARMS, BASE
 from raglift.evaluation.response import score_answers
 from raglift.evaluation.retrieval import score_rankings
-from raglift.evaluation.statistics import mean_interval
+from raglift.evaluation.statistics import Resampling, mean_interval
 from raglift.evaluation.summary import table, verdicts
+from raglift.job import Job
 from raglift.journal import Journal
 from raglift.models.encoder import Encoder
-from raglift.progress import Progress
+from raglift.progress import Bar, Progress
 from raglift.records import Answered, QAPair, Score, write_jsonl
 
 VERSION = 1
 SECONDS = "seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A question set, what the arms did with it, and how good that was; `asked` are the questions with answers."""
+
+    name: str
+    questions: Sequence[QAPair]
+    asked: Sequence[QAPair]
+    answered: Sequence[Answered]
+    retrieval: Sequence[Score]
+    response: Sequence[Score]
 
 
 def build(
@@ -31,9 +47,7 @@ def build(
     pipelines: Pipelines,
     document_of: Mapping[str, str],
     similarity: Encoder,
-    seed: int,
-    display: Progress,
-    out: Path,
+    job: Job,
 ) -> None:
     """Write summary.json, and for each question set SET-questions.jsonl, SET-answered.jsonl and SET-scores.jsonl.
 
@@ -46,34 +60,78 @@ def build(
     for name, questions in sets.items():
         if not questions:
             continue
-        display.say(f"  {name}: {len(questions)} questions")
-        journal = Journal(out / WORK / f"{name}.jsonl")
-        rankings = rank(questions, pipelines, limits)
-        asked = to_answer(questions, settings.max_answers, seed)
-        answered = answer(questions, asked, rankings, pipelines, limits, journal, display)
+        job.display.say(f"  {name}: {len(questions)} questions")
+        journal = Journal(job.out / WORK / f"{name}.jsonl")
+        rankings = rank(questions, pipelines, limits, job.display)
+        asked = to_answer(questions, settings.max_answers, job.seed)
+        answered = answer(questions, asked, rankings, pipelines, limits, journal, job.display)
         journal.close()
-        retrieval = [
-            score
-            for arm, (by_question, _) in rankings.items()
-            for score in score_rankings(questions, by_question, settings.retrieval, document_of, arm)
-        ]
-        response = _response(asked, answered, settings.response, similarity)
-        write_jsonl(out / f"{name}-questions.jsonl", questions)
-        write_jsonl(out / f"{name}-answered.jsonl", answered)
-        write_jsonl(out / f"{name}-scores.jsonl", retrieval + response)
-        _summarise(summary, name, questions, asked, answered, retrieval, response, settings, seed)
-    write_json(out / "summary.json", summary)
+        retrieval = _retrieval(questions, rankings, settings.retrieval, document_of, job.display)
+        response = _response(asked, answered, settings.response, similarity, job.display)
+        write_jsonl(job.out / f"{name}-questions.jsonl", questions)
+        write_jsonl(job.out / f"{name}-answered.jsonl", answered)
+        write_jsonl(job.out / f"{name}-scores.jsonl", [*retrieval, *response])
+        _summarise(summary, _Scored(name, questions, asked, answered, retrieval, response), settings, job)
+    write_json(job.out / "summary.json", summary)
+
+
+def _retrieval(
+    questions: Sequence[QAPair],
+    rankings: Mapping[str, Timed],
+    metrics: Sequence[str],
+    document_of: Mapping[str, str],
+    display: Progress,
+) -> list[Score]:
+    found: list[Score] = []
+    with display.stage("scoring rankings", len(rankings) * len(metrics) * len(questions), "scores") as bar:
+        for arm, (by_question, _) in rankings.items():
+            found += score_rankings(questions, by_question, metrics, document_of, arm, bar.advance)
+    return found
 
 
 def _response(
-    asked: Sequence[QAPair], answered: Sequence[Answered], metrics: Sequence[str], similarity: Encoder
+    asked: Sequence[QAPair],
+    answered: Sequence[Answered],
+    metrics: Sequence[str],
+    similarity: Encoder,
+    display: Progress,
 ) -> list[Score]:
-    found = []
-    for arm in ARMS:
-        if arm.llm != "none" and asked:
-            answers = {item.qa_id: item.answer for item in answered if item.arm == arm.name}
-            found += score_answers(asked, answers, metrics, arm.name, lambda texts: similarity.encode(texts, "passage"))
+    found: list[Score] = []
+    if not asked or not metrics:
+        return found
+    arms = [arm.name for arm in ARMS if arm.llm != "none"]
+    with display.stage("scoring answers", len(arms) * len(metrics) * len(asked), "scores") as bar:
+        count = _Count(bar, len(asked))
+
+        def embed(texts: list[str]) -> NDArray[np.float32]:
+            return similarity.encode(texts, "passage", lambda n: count.encoded(n, len(texts)))
+
+        for arm in arms:
+            answers = {item.qa_id: item.answer for item in answered if item.arm == arm}
+            found += score_answers(asked, answers, metrics, arm, embed, count.scored)
     return found
+
+
+class _Count:
+    """A bar of scores. While texts are encoded for one metric's scores it moves by their share of them.
+
+    Args:
+        scores: Scores a metric and arm.
+    """
+
+    def __init__(self, bar: Bar, scores: int) -> None:
+        self._bar, self._scores, self._ahead = bar, scores, 0
+
+    def encoded(self, texts: int, of: int) -> None:
+        """Some more of a metric's texts have their vectors."""
+        step = min(self._scores * texts // of, self._scores - self._ahead)
+        self._ahead += step
+        self._bar.advance(step)
+
+    def scored(self, scores: int) -> None:
+        """The metric is done."""
+        self._bar.advance(scores - self._ahead)
+        self._ahead = 0
 
 
 def clusters(questions: Sequence[QAPair]) -> dict[str, str]:
@@ -81,56 +139,46 @@ def clusters(questions: Sequence[QAPair]) -> dict[str, str]:
     return {question.id: question.evidence[0].document_id for question in questions if question.evidence}
 
 
-def _summarise(
-    summary: dict[str, Any],
-    name: str,
-    questions: Sequence[QAPair],
-    asked: Sequence[QAPair],
-    answered: Sequence[Answered],
-    retrieval: Sequence[Score],
-    response: Sequence[Score],
-    settings: EvaluationConfig,
-    seed: int,
-) -> None:
+def _summarise(summary: dict[str, Any], scored: _Scored, settings: EvaluationConfig, job: Job) -> None:
+    name, questions, response = scored.name, scored.questions, scored.response
     cluster = clusters(questions)
     summary["question_sets"][name] = {
         "origin": questions[0].origin,
         "questions": len(questions),
         "documents": len(set(cluster.values())),
-        "answered": len(asked),
+        "answered": len(scored.asked),
         "unanswerable": sum(not question.answerable for question in questions),
         "kinds": dict(sorted(Counter(question.kind for question in questions).items())),
     }
-    summary["retrieval"][name] = table(retrieval, settings.retrieval, cluster, seed=seed, resamples=settings.resamples)
-    summary["response"][name] = table(response, settings.response, cluster, seed=seed, resamples=settings.resamples)
-    _add_seconds(summary["response"][name], asked, answered, cluster, seed, settings.resamples)
-    arms = [arm.name for arm in ARMS if arm.name != BASE]
-    families = {
+    resampling = Resampling(cluster, job.seed, settings.resamples)
+    measured = {
         arm.name: {
             "retrieval": settings.retrieval if arm.retrieval != "none" else [],
-            "response": settings.response if arm.llm != "none" else [],
+            "response": settings.response if arm.llm != "none" and response else [],
         }
         for arm in ARMS
     }
-    found = verdicts(
-        [*retrieval, *response], name, arms, BASE, families, cluster, seed=seed, resamples=settings.resamples
-    )
+    metrics = {arm: sum(map(len, families.values())) for arm, families in measured.items()}
+    priced = sum(bool(families["response"]) for families in measured.values())
+    # A cell of a table for every arm and metric, the price of an answer, and all but the base against the base.
+    total = 2 * sum(metrics.values()) - metrics[BASE] + priced
+    with job.display.stage("comparing arms", total, "comparisons") as bar:
+        summary["retrieval"][name] = table(scored.retrieval, settings.retrieval, resampling, bar.advance)
+        summary["response"][name] = table(response, settings.response, resampling, bar.advance)
+        _add_seconds(summary["response"][name], scored, resampling, bar.advance)
+        both = [*scored.retrieval, *response]
+        found = verdicts(both, name, BASE, measured, resampling, advance=bar.advance)
     summary["verdicts"] += [{key: getattr(verdict, key) for key in verdict.__dataclass_fields__} for verdict in found]
 
 
 def _add_seconds(
-    cells: dict[str, Any],
-    asked: Sequence[QAPair],
-    answered: Sequence[Answered],
-    cluster: Mapping[str, str],
-    seed: int,
-    resamples: int,
+    cells: dict[str, Any], scored: _Scored, resampling: Resampling, advance: Callable[[int], None]
 ) -> None:
     """Seconds a question, retrieval and answer, as measured in batches: a price, not a metric to be tested."""
-    ids = {question.id for question in asked}
+    ids = {question.id for question in scored.asked}
     for arm in cells:
-        values = {item.qa_id: item.seconds for item in answered if item.arm == arm and item.qa_id in ids}
-        mean = mean_interval(values, cluster, seed=seed, resamples=resamples, bounds=(0, float("inf")))
+        values = {item.qa_id: item.seconds for item in scored.answered if item.arm == arm and item.qa_id in ids}
+        mean = mean_interval(values, resampling, bounds=(0, float("inf")))
         cells[arm][SECONDS] = {
             "value": mean.mean,
             "n": mean.n,
@@ -138,3 +186,4 @@ def _add_seconds(
             "ci_low": mean.ci_low,
             "ci_high": mean.ci_high,
         }
+        advance(1)

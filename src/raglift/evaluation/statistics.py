@@ -7,9 +7,10 @@ document is what was sampled, and treating its questions as independent makes in
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import NormalDist
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from scipy.special import stdtrit
 from raglift.records import Decision
 
 Floats: TypeAlias = NDArray[np.float64]
+Draw: TypeAlias = NDArray[np.unsignedinteger[Any]]
 
 _NORMAL = NormalDist()
 _TAIL = 0.025
@@ -25,7 +27,24 @@ _POWER = 0.8
 # With C clusters there are only binom(2C - 1, C) different resamples; below 8 the tails of a bootstrap are a handful.
 _FEWEST_TO_RESAMPLE = 8
 _ENUMERATE_UP_TO = 12
-_BLOCK = 2_000_000  # random numbers drawn at once, to bound the memory
+_SIGNS_AT_ONCE = 2_000_000
+_DRAWN_AT_ONCE = 2**17  # few enough for the processor's cache
+_MOST_KEPT = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """What is drawn anew for an interval or a p-value, how often, and from which seed.
+
+    Attributes:
+        cluster: Question id -> its document; a question without one is a cluster of its own.
+        seed: The same seed gives the same numbers, whatever the order of the mappings.
+        resamples: Bootstrap samples, and random sign flips.
+    """
+
+    cluster: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    resamples: int = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +75,7 @@ class MeanInterval:
     clusters: int
 
 
-def compare(
-    a: Mapping[str, float],
-    b: Mapping[str, float],
-    cluster: Mapping[str, str],
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
-    span: float = 1.0,
-) -> Comparison:
+def compare(a: Mapping[str, float], b: Mapping[str, float], resampling: Resampling, *, span: float = 1.0) -> Comparison:
     """The mean of a - b over their common questions.
 
     The interval is the bias-corrected and accelerated cluster bootstrap (BCa, Efron 1987), acceleration from the
@@ -81,42 +92,34 @@ def compare(
     Args:
         a: Question id -> value of the arm.
         b: Question id -> value of the arm that it is held against.
-        cluster: Question id -> its document; a question without one is a cluster of its own.
-        resamples: Bootstrap samples, and random sign flips.
-        seed: The same seed gives the same numbers, whatever the order of the mappings.
         span: The largest difference that the metric allows: 1 for a metric in [0, 1].
     """
     differences = {qa_id: a[qa_id] - b[qa_id] for qa_id in a.keys() & b.keys()}
-    sums, counts = _by_cluster(differences, cluster)
+    sums, counts = _by_cluster(differences, resampling.cluster)
     n, clusters = len(differences), len(sums)
     if clusters < 2:
         delta = float(sums.sum()) / n if n else 0.0
         return Comparison(delta, -span, span, 1.0, span, n, clusters)
-    low, high = _interval(sums, counts, np.random.default_rng((seed, 0)), resamples)
-    p = _sign_flip_p(sums, np.random.default_rng((seed, 1)), resamples)
+    low, high = _interval(sums, counts, resampling)
+    p = _sign_flip_p(sums, resampling)
     detectable = (_NORMAL.inv_cdf(1 - _TAIL) + _NORMAL.inv_cdf(_POWER)) * _standard_error(sums, counts)
     delta = float(sums.sum() / counts.sum())
     return Comparison(delta, max(low, -span), min(high, span), p, min(detectable, span), n, clusters)
 
 
 def mean_interval(
-    values: Mapping[str, float],
-    cluster: Mapping[str, str],
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
-    bounds: tuple[float, float] = (0.0, 1.0),
+    values: Mapping[str, float], resampling: Resampling, *, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> MeanInterval:
     """One arm's mean over questions, with the interval that `compare` describes, cut at `bounds`.
 
     With fewer than two clusters the interval is `bounds`.
     """
-    sums, counts = _by_cluster(values, cluster)
+    sums, counts = _by_cluster(values, resampling.cluster)
     low, high = bounds
     n, clusters = len(values), len(sums)
     if clusters < 2:
         return MeanInterval(float(sums.sum()) / n if n else None, low, high, n, clusters)
-    ci_low, ci_high = _interval(sums, counts, np.random.default_rng((seed, 0)), resamples)
+    ci_low, ci_high = _interval(sums, counts, resampling)
     return MeanInterval(float(sums.sum() / counts.sum()), max(ci_low, low), min(ci_high, high), n, clusters)
 
 
@@ -154,7 +157,7 @@ def _standard_error(sums: Floats, counts: Floats) -> float:
     return float(np.sqrt(clusters / (clusters - 1) * np.square(residuals).sum()) / counts.sum())
 
 
-def _interval(sums: Floats, counts: Floats, rng: np.random.Generator, resamples: int) -> tuple[float, float]:
+def _interval(sums: Floats, counts: Floats, resampling: Resampling) -> tuple[float, float]:
     """The 95% interval of the mean from at least two clusters."""
     clusters = len(sums)
     mean = float(sums.sum() / counts.sum())
@@ -162,7 +165,7 @@ def _interval(sums: Floats, counts: Floats, rng: np.random.Generator, resamples:
     if clusters < _FEWEST_TO_RESAMPLE:
         margin = -t * _standard_error(sums, counts)
         return mean - margin, mean + margin
-    means = _bootstrap(sums, counts, rng, resamples)
+    means = _bootstrap(sums, counts, resampling)
     tail = _NORMAL.cdf(t * (clusters / (clusters - 1)) ** 0.5)
     bias, acceleration = _bias(means, mean), _acceleration(sums, counts)
     levels = [_bca_level(level, bias, acceleration) for level in (tail, 1 - tail)]
@@ -170,20 +173,37 @@ def _interval(sums: Floats, counts: Floats, rng: np.random.Generator, resamples:
     return float(low), float(high)
 
 
-def _blocks(rows: int, columns: int) -> Iterator[int]:
-    """`rows` in parts, so that a part of that many columns stays small."""
-    step = max(1, _BLOCK // columns)
+def _blocks(rows: int, columns: int, most: int) -> Iterator[int]:
+    """`rows` in parts of at most `most` numbers, or one row."""
+    step = max(1, most // columns)
     for start in range(0, rows, step):
         yield min(step, rows - start)
 
 
-def _bootstrap(sums: Floats, counts: Floats, rng: np.random.Generator, resamples: int) -> Floats:
-    """The mean over each resample of clusters, drawn with replacement. Shape (resamples,)."""
+def _draws(seed: int, resamples: int, clusters: int) -> Iterator[Draw]:
+    """The clusters of each resample, drawn with replacement: (resamples, clusters), some rows at a time."""
+    rng = np.random.default_rng((seed, 0))
+    narrow = np.min_scalar_type(clusters - 1)
+    for rows in _blocks(resamples, clusters, _DRAWN_AT_ONCE):
+        yield rng.integers(clusters, size=(rows, clusters)).astype(narrow)
+
+
+@lru_cache(maxsize=2)
+def _kept_draws(seed: int, resamples: int, clusters: int) -> tuple[Draw, ...]:
+    """The same, kept: all arms and metrics of a question set mostly have the same number of clusters."""
+    return tuple(_draws(seed, resamples, clusters))
+
+
+def _bootstrap(sums: Floats, counts: Floats, resampling: Resampling) -> Floats:
+    """The mean over each resample of clusters. Shape (resamples,)."""
     clusters = len(sums)
+    equal = bool((counts == counts[0]).all())
+    draws = _kept_draws if resampling.resamples * clusters <= _MOST_KEPT else _draws
     means = []
-    for rows in _blocks(resamples, clusters):
-        drawn = rng.integers(clusters, size=(rows, clusters))
-        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+    for drawn in draws(resampling.seed, resampling.resamples, clusters):
+        rows = drawn.astype(np.intp)
+        sizes = counts.sum() if equal else counts.take(rows).sum(axis=1)
+        means.append(sums.take(rows).sum(axis=1) / sizes)
     return np.concatenate(means)
 
 
@@ -212,7 +232,7 @@ def _bca_level(level: float, bias: float, acceleration: float) -> float:
     return _NORMAL.cdf(bias + z / (1 - acceleration * z))
 
 
-def _sign_flip_p(sums: Floats, rng: np.random.Generator, resamples: int) -> float:
+def _sign_flip_p(sums: Floats, resampling: Resampling) -> float:
     """Two-sided p of the hypothesis that each cluster's sum might as well have had the other sign."""
     moving = sums[sums != 0]
     if len(moving) == 0:
@@ -222,8 +242,9 @@ def _sign_flip_p(sums: Floats, rng: np.random.Generator, resamples: int) -> floa
     if len(moving) <= _ENUMERATE_UP_TO:
         bits = np.arange(2 ** len(moving))[:, None] >> np.arange(len(moving))
         return float((np.abs((1 - 2 * (bits & 1)) @ moving) >= threshold).mean())
+    rng = np.random.default_rng((resampling.seed, 1))
     extreme = 0
-    for rows in _blocks(resamples, len(moving)):
+    for rows in _blocks(resampling.resamples, len(moving), _SIGNS_AT_ONCE):
         signs = 1 - 2 * rng.integers(2, size=(rows, len(moving)), dtype=np.int8)
         extreme += int((np.abs(signs @ moving) >= threshold).sum())
-    return (1 + extreme) / (1 + resamples)
+    return (1 + extreme) / (1 + resampling.resamples)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypedDict
 
 from raglift.evaluation.reasons import NOT_APPLICABLE
-from raglift.evaluation.statistics import Comparison, compare, decide, holm, mean_interval
+from raglift.evaluation.statistics import Comparison, Resampling, compare, decide, holm, mean_interval
 from raglift.records import Score, Verdict
 
 
@@ -31,10 +31,8 @@ class Cell(TypedDict):
 def table(
     scores: Iterable[Score],
     metrics: Sequence[str],
-    cluster: Mapping[str, str] | None = None,
-    *,
-    seed: int = 0,
-    resamples: int = 2000,
+    resampling: Resampling,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, dict[str, Cell]]:
     """Arm -> metric -> cell for one question set, arms in the order of their first score.
 
@@ -43,31 +41,28 @@ def table(
     Args:
         scores: Of one question set, values in [0, 1].
         metrics: Which metrics, in the order of the columns.
-        cluster: Question id -> its document; without it, every question is a cluster of its own.
+        advance: Told how many more cells are done.
     """
-    found = _by_arm_and_metric(scores)
-    return {
-        arm: {
-            metric: _cell(columns[metric].values(), cluster or {}, seed, resamples)
-            for metric in metrics
-            if metric in columns
-        }
-        for arm, columns in found.items()
-    }
+    rows: dict[str, dict[str, Cell]] = {}
+    for arm, columns in _by_arm_and_metric(scores).items():
+        rows[arm] = {}
+        for metric in metrics:
+            if metric in columns:
+                rows[arm][metric] = _cell(columns[metric].values(), resampling)
+                advance(1)
+    return rows
 
 
 def verdicts(
     scores: Iterable[Score],
     question_set: str,
-    arms: Sequence[str],
     against: str,
     metrics_by_arm: Mapping[str, Mapping[str, Sequence[str]]],
-    cluster: Mapping[str, str],
-    seed: int = 0,
-    resamples: int = 2000,
+    resampling: Resampling,
     *,
     alpha: float = 0.05,
     lower_is_better: Collection[str] = (),
+    advance: Callable[[int], None] = lambda _: None,
 ) -> list[Verdict]:
     """Every arm held against one other, metric by metric, over the questions that both have a value for.
 
@@ -77,19 +72,19 @@ def verdicts(
 
     Args:
         scores: Of one question set, values in [0, 1].
-        arms: Which arms, in the order of the result; `against` itself is skipped.
-        metrics_by_arm: Arm -> family ("retrieval", "response") -> metrics to judge it on.
-        cluster: Question id -> its document; a question without one is a cluster of its own.
+        metrics_by_arm: Arm -> family ("retrieval", "response") -> metrics to judge it on, in the order of the result;
+            `against` itself is skipped.
         alpha: The largest corrected p that still decides.
         lower_is_better: Metrics in which a negative difference is "better".
+        advance: Told how many more metrics of `metrics_by_arm` are done, those without a verdict too.
     """
     found = _by_arm_and_metric(scores)
     result: list[Verdict] = []
-    for arm in arms:
+    for arm, families in metrics_by_arm.items():
         if arm == against:
             continue
-        for metrics in metrics_by_arm.get(arm, {}).values():
-            compared = _compare(found.get(arm, {}), found.get(against, {}), metrics, cluster, seed, resamples)
+        for metrics in families.values():
+            compared = _compare(found.get(arm, {}), found.get(against, {}), metrics, resampling, advance)
             adjusted = holm([each.p for each in compared.values()])
             for (metric, each), p in zip(compared.items(), adjusted, strict=True):
                 better = metric not in lower_is_better
@@ -103,18 +98,17 @@ def _compare(
     ours: Mapping[str, Mapping[str, Score]],
     theirs: Mapping[str, Mapping[str, Score]],
     metrics: Sequence[str],
-    cluster: Mapping[str, str],
-    seed: int,
-    resamples: int,
+    resampling: Resampling,
+    advance: Callable[[int], None],
 ) -> dict[str, Comparison]:
     """Metric -> difference, for the metrics that both arms have scores of."""
-    return {
-        metric: compare(
-            _values(ours[metric].values()), _values(theirs[metric].values()), cluster, resamples=resamples, seed=seed
-        )
-        for metric in metrics
-        if _applies(ours.get(metric, {})) and _applies(theirs.get(metric, {}))
-    }
+    compared = {}
+    for metric in metrics:
+        a, b = ours.get(metric, {}), theirs.get(metric, {})
+        if _applies(a) and _applies(b):
+            compared[metric] = compare(_values(a.values()), _values(b.values()), resampling)
+        advance(1)
+    return compared
 
 
 def _by_arm_and_metric(scores: Iterable[Score]) -> dict[str, dict[str, dict[str, Score]]]:
@@ -133,12 +127,12 @@ def _values(scores: Iterable[Score]) -> dict[str, float]:
     return {score.qa_id: score.value for score in scores if score.value is not None}
 
 
-def _cell(scores: Collection[Score], cluster: Mapping[str, str], seed: int, resamples: int) -> Cell:
+def _cell(scores: Collection[Score], resampling: Resampling) -> Cell:
     values = _values(scores)
     failed = sum(score.value is None and score.reason not in NOT_APPLICABLE for score in scores)
     applicable = len(values) + failed
     total = sum(values.values())
-    interval = mean_interval(values, cluster, resamples=resamples, seed=seed)
+    interval = mean_interval(values, resampling)
     return Cell(
         value=interval.mean,
         n=len(values),

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
+from io import BytesIO
 
+import numpy as np
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
+from numpy.typing import NDArray
 
-from raglift.artifacts import write_json
+from raglift.artifacts import WORK, write_atomic, write_json
 from raglift.index.store import FaissStore
+from raglift.job import Job
 from raglift.models.encoder import Encoder
-from raglift.progress import Progress
-from raglift.records import Chunk, IndexRef
+from raglift.records import Chunk, IndexRef, content_id
 
-VERSION = 1
+VERSION = 2
+_BLOCK = 1024
+"""Chunks encoded between two writes to disk."""
 
 
 def node(chunk: Chunk) -> TextNode:
@@ -31,13 +35,30 @@ def node(chunk: Chunk) -> TextNode:
     )
 
 
-def build(
-    chunks: Sequence[Chunk], encoder: Encoder, embedding_key: str, label: str, display: Progress, out: Path
-) -> None:
-    """Write the store and `index.json` (an `IndexRef`) into `out`."""
-    with display.stage(f"encoding chunks with the {label} embedding model", len(chunks), "chunks") as bar:
-        vectors = encoder.encode([chunk.text for chunk in chunks], "passage", bar.advance)
+def build(chunks: Sequence[Chunk], encoder: Encoder, embedding_key: str, label: str, job: Job) -> None:
+    """Write the store and `index.json` (an `IndexRef`) into the job's folder."""
     store = FaissStore(dimension=encoder.dimension)
-    store.add_vectors([node(chunk) for chunk in chunks], vectors)
-    store.persist(str(out))
-    write_json(out / "index.json", asdict(IndexRef(".", embedding_key, store.dimension, len(store), "flat")))
+    store.add_vectors(
+        [node(chunk) for chunk in chunks], _vectors([chunk.text for chunk in chunks], encoder, label, job)
+    )
+    store.persist(str(job.out))
+    write_json(job.out / "index.json", asdict(IndexRef(".", embedding_key, store.dimension, len(store), "flat")))
+
+
+def _vectors(texts: Sequence[str], encoder: Encoder, label: str, job: Job) -> NDArray[np.float32]:
+    """Vectors of all texts; a finished block of them is on disk and is not encoded again."""
+    unique = sorted(dict.fromkeys(texts), key=lambda text: (-len(text), text))
+    blocks = [unique[start : start + _BLOCK] for start in range(0, len(unique), _BLOCK)]
+    files = [job.out / WORK / f"vectors-{content_id(block)}.npy" for block in blocks]
+    done = sum(len(block) for block, file in zip(blocks, files, strict=True) if file.exists())
+    row = {text: place for place, text in enumerate(unique)}
+    with job.display.stage(
+        f"encoding chunks with the {label} embedding model", len(unique), "chunks", done=done
+    ) as bar:
+        for block, file in zip(blocks, files, strict=True):
+            if not file.exists():
+                buffer = BytesIO()
+                np.save(buffer, encoder.encode(block, "passage", bar.advance), allow_pickle=False)
+                write_atomic(file, buffer.getvalue())
+    found: NDArray[np.float32] = np.concatenate([np.load(file, allow_pickle=False) for file in files])
+    return found[[row[text] for text in texts]]

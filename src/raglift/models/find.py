@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from raglift.artifacts import file_sha256
+from raglift.artifacts import disk_errors, file_sha256
 from raglift.errors import UserError
 from raglift.plugins import nearest
 
@@ -102,8 +102,10 @@ def _converted(name: str, gguf: Path) -> Path:
     target = cache_folder() / "converted" / f"{name}-{file_sha256(gguf)[:16]}"
     if target.is_dir():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(str(target) + ".lock"):
+    with disk_errors(target.parent, "another cache with RAGLIFT_CACHE"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(str(target) + ".lock").acquire()
+    with lock:
         if not target.is_dir():
             from raglift.models.gguf import convert
 

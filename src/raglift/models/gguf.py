@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from raglift.artifacts import disk_errors
 from raglift.models import quiet as quiet
 
 
@@ -19,6 +20,9 @@ def convert(gguf: Path, target: Path) -> None:
 
     The quantisation settings are dropped and the weights loaded into a fresh model, because a model that was loaded
     from a GGUF otherwise refuses to be saved.
+
+    Raises:
+        UserError: The disk is full or may not be written.
     """
     folder, name = str(gguf.parent), gguf.name
     loaded = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
@@ -30,6 +34,11 @@ def convert(gguf: Path, target: Path) -> None:
     plain.generation_config = loaded.generation_config
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    plain.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    os.replace(partial, target)
+    try:
+        with disk_errors(target.parent, "another cache with RAGLIFT_CACHE"):
+            plain.save_pretrained(partial)
+            tokenizer.save_pretrained(partial)
+            os.replace(partial, target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # half a model fills the disk for nothing
+        raise

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from raglift.artifacts import Store, stage_key
-from raglift.corpus.human import human_pairs
+from raglift.corpus.human import human_pairs, warn_of_dropped
 from raglift.corpus.readers import HumanQuestion, read_beir
 from raglift.errors import UserError
 from raglift.evaluation import stage
+from raglift.job import Job
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import find_model
 from raglift.progress import Progress
@@ -35,9 +36,10 @@ def evaluate_on(result: RunResult, data: Path, display: Progress | None = None) 
         `question_sets`, `retrieval`, `response` and `verdicts`, as in report.json.
 
     Raises:
-        UserError: The set is not in BEIR layout, or its corpus is not the run's.
+        UserError: The set is not in BEIR layout, its corpus is not the run's, or a base model is not the run's.
     """
     display = display or Progress()
+    result.check_models()  # answers that are kept would hide the change
     questions, name = _questions(result, data, display), data.resolve().name
     config = result.config
     store = Store(result.folder.parent.parent)
@@ -59,9 +61,7 @@ def evaluate_on(result: RunResult, data: Path, display: Progress | None = None) 
             pipelines(result.models, stores, result.corpus),
             document_of,
             similarity,
-            config.seed,
-            display,
-            out,
+            Job(out, config.seed, display),
         )
 
     with hold(store.root, f"evaluation of {result.folder.name}"):
@@ -92,6 +92,7 @@ def _questions(result: RunResult, data: Path, display: Progress) -> list[QAPair]
     pairs, dropped = human_pairs(moved, result.corpus.documents, result.corpus.chunks, 0.0, 0)
     if not pairs:
         raise UserError(f"No question of {data} has its evidence in the run's documents.", str(dict(dropped)))
+    warn_of_dropped(moved, pairs, display.warn)
     return pairs
 
 

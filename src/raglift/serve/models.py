@@ -73,7 +73,7 @@ class Models:
         key = self.embedding_key(which)
         if key not in self._encoders:
             model = load_encoder(self.path("embedding", which), self._runtime)
-            self._encoders[key] = Encoder(model, self._runtime, self._config.runtime.batch_tokens)
+            self._encoders[key] = Encoder(model, self._runtime)
         return self._encoders[key]
 
     def generator(self, which: str) -> Generator:

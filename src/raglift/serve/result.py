@@ -21,11 +21,12 @@ from raglift.index.retrievers import Bm25Retriever, HybridRetriever
 from raglift.index.store import FaissStore
 from raglift.models.device import Runtime, resolve
 from raglift.models.embedding import LiftEmbedding
+from raglift.models.find import find_model
 from raglift.models.llm import LiftLLM
 from raglift.plugins import nearest
 from raglift.serve.engine import LiftQueryEngine
 from raglift.serve.models import Models
-from raglift.training.outcome import read_outcome
+from raglift.training.outcome import Outcome, read_outcome
 from raglift.workspace import RUNS, STATE, is_held
 
 
@@ -76,7 +77,18 @@ def read_status(run: str | Path, workspace: str | Path) -> dict[str, Any]:
 
 
 def open_run(run: str | Path, workspace: str | Path = "indexes") -> RunResult:
-    """A finished run, by its name or folder.
+    """A finished run, by its name or folder, whose models are those that it was made with.
+
+    Raises:
+        UserError: There is no such run, it is not finished, or a base model is missing or another one by now.
+    """
+    result = read_run(run, workspace)
+    result.check_models()
+    return result
+
+
+def read_run(run: str | Path, workspace: str | Path = "indexes") -> RunResult:
+    """A finished run whose report is to be read: that needs no model, so none is looked for.
 
     Raises:
         UserError: There is no such run, or it is not finished.
@@ -168,12 +180,37 @@ class RunResult:
         return resolve(self.config.runtime, self.folder.parent.parent)
 
     @cached_property
+    def _outcomes(self) -> list[Outcome]:
+        """What the two trainings left behind."""
+        return [read_outcome(found.path, found.key) for found in map(self.artifact, ("embedding", "llm"))]
+
+    def check_models(self) -> None:
+        """Refuse base models that are not those that the run was made with.
+
+        The index holds vectors of one base, and an adapter is a difference to one: beside another they still give
+        answers, only not those that were scored.
+
+        Raises:
+            UserError: A base model is missing, or its weights, tokenizer or settings have changed since.
+        """
+        for record in (outcome.record for outcome in self._outcomes):
+            found = find_model(record.base)
+            if found.revision != record.base_revision:
+                raise UserError(
+                    f"The {record.target} model {record.base!r} is not the one that the run {self.state['run']!r} "
+                    "was made with.",
+                    f"Its revision was {record.base_revision}; what is in {found.path} has {found.revision}.",
+                    "Put the earlier version back, or run the same `raglift run` command again: it builds anew what "
+                    "depends on the model.",
+                )
+
+    @cached_property
     def models(self) -> Models:
         """The run's models, base and tuned."""
+        self.check_models()
         models = Models(self.config, self.runtime)
-        for stage in ("embedding", "llm"):
-            artifact = self.artifact(stage)
-            models.add(read_outcome(artifact.path, artifact.key))
+        for outcome in self._outcomes:
+            models.add(outcome)
         return models
 
     @cached_property

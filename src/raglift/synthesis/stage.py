@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from raglift import plugins
 from raglift.artifacts import WORK, write_json
@@ -14,6 +13,7 @@ from raglift.corpus.stage import Corpus
 from raglift.errors import UserError
 from raglift.index.ranking import Bm25, dense_rankings
 from raglift.index.store import FaissStore
+from raglift.job import Job
 from raglift.journal import Journal
 from raglift.models.encoder import Encoder
 from raglift.models.generation import Generator
@@ -32,44 +32,46 @@ def build(
     generator: Callable[[], Generator],
     encoder: Encoder,
     store: FaissStore,
-    seed: int,
-    display: Progress,
-    out: Path,
+    job: Job,
 ) -> None:
-    """Write questions.jsonl (`QAPair`) and funnel.json into `out`.
+    """Write questions.jsonl (`QAPair`) and funnel.json into the job's folder.
 
     Args:
         generator: Gives the writer; called only if something is left to write.
         encoder: The base embedding model, which with BM25 says whether a question finds its passage.
         store: The base index.
     """
-    assignments = plan(corpus.chunks, settings.kinds, settings.questions_per_chunk, settings.max_questions, seed)
+    assignments = plan(corpus.chunks, settings.kinds, settings.questions_per_chunk, settings.max_questions, job.seed)
     if not assignments:
         raise UserError(
             "There is nothing to ask questions about.",
             f"None of the {len(corpus.chunks)} chunks holds a readable sentence.",
             "Give documents with prose, or raise synthesis.questions_per_chunk.",
         )
-    journal = Journal(out / WORK / "written.jsonl")
+    journal = Journal(job.out / WORK / "written.jsonl")
     done = finished(assignments, settings.batch_size, journal)
-    with display.stage("writing questions", len(assignments), "questions", done=done) as bar:
+    with job.display.stage("writing questions", len(assignments), "questions", done=done) as bar:
         written = list(
-            write(assignments, generator, settings.batch_size, settings.temperature, seed, journal, bar.advance)
+            write(assignments, generator, settings.batch_size, settings.temperature, job.seed, journal, bar.advance)
         )
     journal.close()
-    candidates = _candidates(written, corpus, encoder, store)
+    candidates = _candidates(written, corpus, encoder, store, job.display)
     names = settings.filters if settings.filters is not None else plugins.names("question filter")
     filters: list[QuestionFilter] = [plugins.load("question filter", name) for name in names]
-    pairs, dropped = _accept(candidates, filters, corpus)
-    write_jsonl(out / "questions.jsonl", pairs)
-    write_json(out / "funnel.json", _funnel(len(corpus.chunks), written, dropped, pairs))
+    with job.display.stage("filtering questions", len(candidates), "questions") as bar:
+        pairs, dropped = _accept(candidates, filters, corpus, bar.advance)
+    write_jsonl(job.out / "questions.jsonl", pairs)
+    write_json(job.out / "funnel.json", _funnel(len(corpus.chunks), written, dropped, pairs))
 
 
-def _candidates(written: Sequence[Written], corpus: Corpus, encoder: Encoder, store: FaissStore) -> list[Candidate]:
+def _candidates(
+    written: Sequence[Written], corpus: Corpus, encoder: Encoder, store: FaissStore, display: Progress
+) -> list[Candidate]:
     """The written questions with the rank of their own passage, or of any passage that repeats its text."""
     questions = [item.question for item in written]
-    dense = dense_rankings(store, encoder.encode(questions, "query"), _DEPTH)
     chunks = corpus.chunks
+    with display.stage("looking for each question's passage", len(questions), "questions") as bar:
+        dense = dense_rankings(store, encoder.encode(questions, "query", bar.advance), _DEPTH)
     sparse = Bm25([chunk.id for chunk in chunks], [chunk.text for chunk in chunks]).rankings(questions, _DEPTH)
     split = {chunk.id: corpus.split_of[chunk.document_id] for chunk in chunks}
     found = []
@@ -92,13 +94,17 @@ def _candidates(written: Sequence[Written], corpus: Corpus, encoder: Encoder, st
 
 
 def _accept(
-    candidates: Sequence[Candidate], filters: Sequence[QuestionFilter], corpus: Corpus
+    candidates: Sequence[Candidate],
+    filters: Sequence[QuestionFilter],
+    corpus: Corpus,
+    advance: Callable[[int], None],
 ) -> tuple[list[QAPair], Counter[str]]:
     locator = Locator(corpus.documents, corpus.chunks)
     accepted = Accepted()
     dropped: Counter[str] = Counter()
     pairs = []
     for candidate in candidates:
+        advance(1)
         reason = next((why for f in filters if (why := f.reason(candidate, accepted))), None)
         if reason is not None:
             dropped[f"{candidate.kind.name} dropped: {reason}"] += 1

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from datasets import Dataset, disable_progress_bars
 
@@ -22,6 +22,7 @@ from raglift.config import LLMConfig
 from raglift.corpus.stage import Corpus
 from raglift.index.ranking import Ranking, dense_rankings
 from raglift.index.store import FaissStore
+from raglift.job import Job
 from raglift.models.encoder import Encoder
 from raglift.records import QAPair, content_id
 from raglift.synthesis.cloze import clozes
@@ -45,8 +46,18 @@ class DevExample:
     answerable: bool
 
 
-Render = Callable[[str, Sequence[str]], str]
-"""(question, passages) -> the prompt's text, by the same renderer as in serving."""
+class Reader(Protocol):
+    """The language model as the examples are made for it."""
+
+    def render(self, question: str, passages: Sequence[str]) -> str:
+        """The prompt's text, by the same renderer as in serving."""
+
+    def token_count(self, text: str) -> int:
+        """Tokens of a text, by the model's tokenizer."""
+
+    @property
+    def window(self) -> int:
+        """The model's context in tokens; an example whose answer would not fit is left out, never cut."""
 
 
 def embedding_pairs(questions: Sequence[QAPair], corpus: Corpus) -> list[Pair]:
@@ -69,9 +80,9 @@ class ExampleMaker:
         absent: Share of the examples whose evidence is withheld.
     """
 
-    def __init__(self, corpus: Corpus, render: Render, top_k: int, absent: float, seed: int) -> None:
+    def __init__(self, corpus: Corpus, reader: Reader, top_k: int, absent: float, seed: int) -> None:
         self._corpus = corpus
-        self._render = render
+        self._reader = reader
         self._top_k = top_k
         self._absent = absent
         self._rng = random.Random(f"{seed}/examples")
@@ -101,7 +112,7 @@ class ExampleMaker:
 
     def _made(self, question: QAPair, passages: Sequence[str], answer: str) -> Example:
         texts = [self._corpus.text_of[chunk_id] for chunk_id in passages]
-        return Example(self._render(question.question, texts), answer)
+        return Example(self._reader.render(question.question, texts), answer)
 
 
 def build(
@@ -111,42 +122,46 @@ def build(
     questions: Sequence[QAPair],
     encoder: Encoder,
     store: FaissStore,
-    render: Render,
-    token_count: Callable[[str], int],
-    window: int,
-    seed: int,
-    out: Path,
+    reader: Reader,
+    job: Job,
 ) -> None:
     """Write the datasets `pairs`, `examples` and `dev`, and funnel.json.
 
     Args:
         questions: The synthetic questions of every split; the human ones come with the corpus.
-        token_count: Tokens of a text, by the language model's tokenizer.
-        window: The model's context in tokens; an example whose answer would not fit is left out, never cut.
+        reader: The base language model.
     """
     pairs = embedding_pairs(questions, corpus)
-    answered = _answered(settings, corpus, questions, seed)
-    maker = ExampleMaker(corpus, render, top_k, settings.absent, seed)
+    answered = _answered(settings, corpus, questions, job.seed)
+    maker = ExampleMaker(corpus, reader, top_k, settings.absent, job.seed)
     rankings = dense_rankings(store, encoder.encode([q.question for q in answered], "query"), _DEPTH)
     examples, counts = [], Counter[str]()
-    for question, ranking in zip(answered, rankings, strict=True):
-        example, how = maker.example(question, ranking)
-        fits = token_count(example.prompt) + token_count(example.answer) < window
-        counts[f"examples, evidence {how}" if fits else "examples dropped: too long for the model"] += 1
-        if fits:
-            examples.append(example)
-    dev = dev_questions(questions, corpus, seed)
-    found = dense_rankings(store, encoder.encode([q.question for q in dev], "query"), top_k)
-    dev_examples = [
-        DevExample(render(q.question, [corpus.text_of[chunk_id] for chunk_id, _ in ranking]), q.answers, q.answerable)
-        for q, ranking in zip(dev, found, strict=True)
-    ]
-    for name, rows in (("pairs", pairs), ("examples", examples), ("dev", dev_examples)):
-        _save([asdict(row) for row in rows], out / name)
+    with job.display.stage("making training examples", len(answered), "examples") as bar:
+        for question, ranking in zip(answered, rankings, strict=True):
+            example, how = maker.example(question, ranking)
+            fits = reader.token_count(example.prompt) + reader.token_count(example.answer) < reader.window
+            counts[f"examples, evidence {how}" if fits else "examples dropped: too long for the model"] += 1
+            if fits:
+                examples.append(example)
+            bar.advance()
+    dev = _dev_examples(dev_questions(questions, corpus, job.seed), top_k, corpus, encoder, store, reader)
+    for name, rows in (("pairs", pairs), ("examples", examples), ("dev", dev)):
+        _save([asdict(row) for row in rows], job.out / name)
     counts["pairs for the embedding model"] = len(pairs)
     counts["development questions for the language model"] = len(dev)
     funnel = [{"stage": "training sets", "reason": reason, "count": count} for reason, count in sorted(counts.items())]
-    write_json(out / "funnel.json", funnel)
+    write_json(job.out / "funnel.json", funnel)
+
+
+def _dev_examples(
+    questions: Sequence[QAPair], top_k: int, corpus: Corpus, encoder: Encoder, store: FaissStore, reader: Reader
+) -> list[DevExample]:
+    rankings = dense_rankings(store, encoder.encode([q.question for q in questions], "query"), top_k)
+    passages = [[corpus.text_of[chunk_id] for chunk_id, _ in ranking] for ranking in rankings]
+    return [
+        DevExample(reader.render(question.question, texts), question.answers, question.answerable)
+        for question, texts in zip(questions, passages, strict=True)
+    ]
 
 
 def _answered(settings: LLMConfig, corpus: Corpus, questions: Sequence[QAPair], seed: int) -> list[QAPair]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
 from raglift import plugins
-from raglift.artifacts import WORK
-from raglift.config import EmbeddingConfig, RuntimeConfig
+from raglift.config import EmbeddingConfig
 from raglift.corpus.stage import Corpus
 from raglift.evaluation.retrieval import score_rankings
 from raglift.index.ranking import Ranking
+from raglift.job import Job
 from raglift.models.device import Runtime
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import FoundModel
@@ -36,12 +35,12 @@ class DevScore:
     The whole corpus is encoded, exactly as the index stage will do it.
     """
 
-    def __init__(self, sets: Sequence[Sequence[QAPair]], corpus: Corpus, runtime: Runtime, batch_tokens: int) -> None:
+    def __init__(self, sets: Sequence[Sequence[QAPair]], corpus: Corpus, runtime: Runtime, display: Progress) -> None:
         self._sets = [[q for q in questions if q.evidence] for questions in sets]
         self._sets = [questions for questions in self._sets if questions]
         self._corpus = corpus
         self._runtime = runtime
-        self._batch_tokens = batch_tokens
+        self._display = display
         self._document = {chunk.id: chunk.document_id for chunk in corpus.chunks}
 
     def __len__(self) -> int:
@@ -50,9 +49,10 @@ class DevScore:
     def __call__(self, model: nn.Module) -> float:
         """The score of a model as it stands."""
         assert isinstance(model, SentenceTransformer)
-        encoder = Encoder(model, self._runtime, self._batch_tokens)
+        encoder = Encoder(model, self._runtime)
         chunks = self._corpus.chunks
-        passages = encoder.encode([chunk.text for chunk in chunks], "passage")
+        with self._display.stage("scoring the development split", len(chunks), "chunks") as bar:
+            passages = encoder.encode([chunk.text for chunk in chunks], "passage", bar.advance)
         means = []
         for questions in self._sets:
             scores = encoder.encode([q.question for q in questions], "query") @ passages.T
@@ -73,12 +73,9 @@ def build(
     corpus: Corpus,
     base: FoundModel,
     runtime: Runtime,
-    runtime_settings: RuntimeConfig,
-    seed: int,
-    display: Progress,
-    out: Path,
+    job: Job,
 ) -> None:
-    """Train and write `model/` (a plain sentence-transformers folder), model.json and training.json into `out`.
+    """Train and write `model/` (a plain sentence-transformers folder), model.json and training.json.
 
     Args:
         rows: Training pairs.
@@ -86,27 +83,25 @@ def build(
         base: The model to start from.
     """
     strategies = strategies_of(settings.strategies)
-    score = DevScore(dev, corpus, runtime, runtime_settings.batch_tokens)
+    score = DevScore(dev, corpus, runtime, job.display)
     if not strategies or len(rows) < 2 or not len(score):
-        display.warn(_why_not(bool(strategies), len(rows), "pairs"))
-        write_outcome(out, "embedding", base, settings.strategies, None, None)
+        job.display.warn(_why_not(bool(strategies), len(rows), "pairs"))
+        write_outcome(job.out, "embedding", base, settings.strategies, None, None)
         return
     model = load_encoder(base.path, runtime)
     _without_attention_dropout(model)
-    batches = PairBatches(rows, corpus.similar, model, settings.batch_size, seed)
-    loop = recipe.loop_settings(
-        settings, "embedding", strategies, len(rows), len(batches), seed, runtime_settings.checkpoint_seconds
-    )
+    batches = PairBatches(rows, corpus.similar, model, settings.batch_size, job.seed)
+    loop = recipe.loop_settings(settings, "embedding", strategies, len(rows), len(batches))
     objective = plugins.load("objective", settings.objective)
     task = Task("embedding", batches, objective.build(model), score)
-    fitted = fit(model, task, strategies, loop, runtime, out / WORK, display)
+    fitted = fit(model, task, strategies, loop, runtime, job)
     if fitted.chosen != "base":
         tuned = fitted.model
         for strategy in strategies:
             tuned = strategy.finish(tuned)
         assert isinstance(tuned, SentenceTransformer)
-        tuned.save_pretrained(str(out / MODEL), create_model_card=False, safe_serialization=True)
-    write_outcome(out, "embedding", base, settings.strategies, fitted, loop)
+        tuned.save_pretrained(str(job.out / MODEL), create_model_card=False, safe_serialization=True)
+    write_outcome(job.out, "embedding", base, settings.strategies, fitted, loop)
 
 
 def _without_attention_dropout(model: nn.Module) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerBase
 
 from raglift import plugins
 from raglift.abstention import abstains
-from raglift.artifacts import WORK
-from raglift.config import LLMConfig, RuntimeConfig
+from raglift.config import LLMConfig
+from raglift.job import Job
 from raglift.models.device import Runtime
 from raglift.models.find import FoundModel
 from raglift.models.generation import Generator, Sampling
@@ -42,18 +42,24 @@ class DevScore:
     """
 
     def __init__(
-        self, examples: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, max_new_tokens: int
+        self,
+        examples: Sequence[dict[str, Any]],
+        tokenizer: PreTrainedTokenizerBase,
+        max_new_tokens: int,
+        display: Progress,
     ) -> None:
         self._examples = examples
         self._tokenizer = tokenizer
         self._max_new_tokens = max_new_tokens
+        self._display = display
         self._metric = plugins.load("response metric", "token_f1")
 
     def __call__(self, model: nn.Module) -> float:
         """The score of a model as it stands."""
         generator = Generator(model, self._tokenizer)  # type: ignore[arg-type]
         prompts = [example["prompt"] for example in self._examples]
-        answers = generator.generate(prompts, Sampling(self._max_new_tokens))
+        with self._display.stage("scoring the development split", len(prompts), "answers") as bar:
+            answers = generator.generate(prompts, Sampling(self._max_new_tokens), advance=bar.advance)
         met = list(zip(self._examples, answers, strict=True))
         answerable = [(example, answer) for example, answer in met if example["answerable"]]
         score = _mean([self._f1(example, answer) for example, answer in answerable])
@@ -77,10 +83,7 @@ def build(
     dev: Sequence[dict[str, Any]],
     base: FoundModel,
     runtime: Runtime,
-    runtime_settings: RuntimeConfig,
-    seed: int,
-    display: Progress,
-    out: Path,
+    job: Job,
 ) -> None:
     """Train and write `model/` (what the strategy saves: an adapter, or whole weights), model.json and training.json.
 
@@ -91,26 +94,25 @@ def build(
     """
     strategies = strategies_of(settings.strategies)
     if not strategies or not rows or not dev:
-        display.warn("Nothing to tune the language model with or to choose by: the base stays as it is.")
-        write_outcome(out, "llm", base, settings.strategies, None, None)
+        job.display.warn("Nothing to tune the language model with or to choose by: the base stays as it is.")
+        write_outcome(job.out, "llm", base, settings.strategies, None, None)
         return
     # Where no strategy says what may change, everything does.
     owners = [strategy for strategy in strategies if strategy.axis == "parameters"]
     full = not owners or any(strategy.full_precision for strategy in strategies)
-    loading = Runtime(runtime.device, torch.float32, runtime.threads) if full else runtime
+    loading = replace(runtime, dtype=torch.float32) if full else runtime
     model = load_causal_lm(base.path, loading)
     tokenizer = load_tokenizer(base.path)
-    batches = ExampleBatches(rows, tokenizer, runtime.device, settings.batch_size, seed)
-    loop = recipe.loop_settings(
-        settings, "llm", strategies, len(rows), len(batches), seed, runtime_settings.checkpoint_seconds
-    )
+    batches = ExampleBatches(rows, tokenizer, runtime.device, settings.batch_size, job.seed)
+    loop = recipe.loop_settings(settings, "llm", strategies, len(rows), len(batches))
     objective = plugins.load("objective", settings.objective)
-    task = Task("llm", batches, objective.build(model), DevScore(dev, tokenizer, settings.max_new_tokens))
-    fitted = fit(model, task, strategies, loop, runtime, out / WORK, display)
-    if fitted.chosen != "base" and not any(s.save(fitted.model, out / MODEL) for s in strategies):
+    score = DevScore(dev, tokenizer, settings.max_new_tokens, job.display)
+    task = Task("llm", batches, objective.build(model), score)
+    fitted = fit(model, task, strategies, loop, runtime, job)
+    if fitted.chosen != "base" and not any(s.save(fitted.model, job.out / MODEL) for s in strategies):
         tuned = fitted.model
         for strategy in strategies:
             tuned = strategy.finish(tuned)
-        tuned.save_pretrained(str(out / MODEL), safe_serialization=True)  # type: ignore[operator]
-        tokenizer.save_pretrained(str(out / MODEL))
-    write_outcome(out, "llm", base, settings.strategies, fitted, loop)
+        tuned.save_pretrained(str(job.out / MODEL), safe_serialization=True)  # type: ignore[operator]
+        tokenizer.save_pretrained(str(job.out / MODEL))
+    write_outcome(job.out, "llm", base, settings.strategies, fitted, loop)

@@ -36,13 +36,7 @@ def steps(setting: float | str, target: Target, batches: int) -> int:
 
 
 def loop_settings(
-    config: TuningConfig,
-    target: Target,
-    strategies: Sequence[Strategy],
-    examples: int,
-    batches: int,
-    seed: int,
-    checkpoint_seconds: float,
+    config: TuningConfig, target: Target, strategies: Sequence[Strategy], examples: int, batches: int
 ) -> Settings:
     """The loop's settings for a config's section and this much data."""
     return Settings(
@@ -51,6 +45,4 @@ def loop_settings(
         warmup=config.warmup,
         weight_decay=config.weight_decay,
         evaluations=config.evaluations,
-        seed=seed,
-        checkpoint_seconds=checkpoint_seconds,
     )

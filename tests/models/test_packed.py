@@ -1,0 +1,35 @@
+"""A packed layer is the layer that it was made of."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from raglift.models.packed import PackedLinear, can_pack, pack_linears
+
+pytestmark = pytest.mark.skipif(not can_pack(), reason="this processor does not multiply bfloat16 by oneDNN")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 3), st.integers(1, 70), st.integers(1, 70), st.booleans(), st.integers(1, 99))
+def test_any_shape_gives_the_plain_layers_result(
+    rows: int, batch: int, inner: int, outer: int, bias: bool, hint: int
+) -> None:
+    torch.manual_seed(rows)
+    linear = nn.Linear(inner, outer, bias=bias).to(torch.bfloat16)
+    x = torch.randn(batch, rows, inner, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        torch.testing.assert_close(PackedLinear(linear, hint)(x), linear(x), atol=0.05, rtol=0.02)
+
+
+def test_only_plain_linear_layers_are_replaced() -> None:
+    class Special(nn.Linear):
+        pass
+
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), Special(4, 4)).bfloat16()
+    pack_linears(model, 8)
+    kinds = [type(module) for module in model.modules() if not isinstance(module, nn.Sequential)]
+    assert kinds == [PackedLinear, PackedLinear, nn.LayerNorm, Special]
