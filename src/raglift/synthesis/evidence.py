@@ -7,7 +7,9 @@ from functools import cache
 
 from llama_index.core.node_parser.text.utils import split_by_sentence_tokenizer
 
-_ENDS = '.!?)"\u3002\uff01\uff1f'
+_ENDS = (".", "!", "?", ")", '"', ";", "\u3002", "\uff01", "\uff1f")
+_LONGEST = 300
+_SEAM = re.compile(r"(?<=;)\s|(?<=[a-z\d)][.!?;])(?=[A-Z(])")
 _SPACE = re.compile(r"\s+")
 
 
@@ -20,18 +22,33 @@ def evidence_texts(chunk: str) -> list[str]:
     """Readable sentences of a chunk, each with the one before it where there is one, on one line.
 
     A sentence is readable if it is 40 to 300 characters long, mostly letters, and ends like a sentence: tables, code
-    and grammar rules make poor questions.
+    and grammar rules make poor questions. Longer ones are cut at semicolons and where text that was taken out of a
+    PDF has lost the space between two sentences. A chunk of prose without any such sentence (it may be the middle of a
+    long one) gives the beginning of its longest piece.
     """
     split = _splitter()
     assert callable(split)
-    sentences = [_SPACE.sub(" ", sentence).strip() for sentence in split(chunk)]
+    pieces = [piece for sentence in split(chunk) for piece in _pieces(_SPACE.sub(" ", sentence).strip())]
     found = []
-    for before, sentence in zip(["", *sentences], sentences, strict=False):
-        if _readable(sentence):
-            found.append(f"{before} {sentence}" if _readable(before) and len(before) < 200 else sentence)
-    return found
+    for before, piece in zip(["", *pieces], pieces, strict=False):
+        if _readable(piece):
+            found.append(f"{before} {piece}" if _readable(before) and len(before) < 200 else piece)
+    if not found:
+        longest = max((piece for piece in pieces if _is_prose(piece)), key=len, default="")
+        found = [longest if len(longest) <= _LONGEST else longest[:_LONGEST].rpartition(" ")[0]] if longest else []
+    return [piece for piece in found if piece]
+
+
+def _pieces(sentence: str) -> list[str]:
+    if len(sentence) <= _LONGEST:
+        return [sentence]
+    return [piece.strip() for piece in _SEAM.split(sentence)]
 
 
 def _readable(sentence: str) -> bool:
-    letters = sum(character.isalpha() or character == " " for character in sentence)
-    return 40 <= len(sentence) <= 300 and letters >= 0.75 * len(sentence) and sentence[-1] in _ENDS
+    return len(sentence) <= _LONGEST and sentence.endswith(_ENDS) and _is_prose(sentence)
+
+
+def _is_prose(text: str) -> bool:
+    letters = sum(character.isalpha() or character == " " for character in text)
+    return len(text) >= 40 and letters >= 0.75 * len(text)

@@ -22,7 +22,7 @@ from raglift.records import Evidence, QAPair, content_id, write_jsonl
 from raglift.synthesis.candidate import Accepted, Candidate, QuestionFilter
 from raglift.synthesis.writer import Written, finished, plan, write
 
-VERSION = 3
+VERSION = 4
 _DEPTH = 50
 
 
