@@ -71,7 +71,7 @@ class DataConfig(Section):
 class ReadingConfig(Section):
     """What parsing one file may cost; a file that costs more is left out with its reason, and the others go on."""
 
-    seconds: Positive = 60.0
+    seconds: Positive = 120.0
     """Wall-clock time for one file."""
     memory_mb: Count = 1024
     """Megabytes of memory of the process that parses; it needs about 100 for itself."""

@@ -115,11 +115,13 @@ def read(
         return Reading([document(topic, text) for topic, text in python_reference.texts().items()])
     limits, display = limits or Limits(), display or Progress(quiet=True)
     path = Path(name).expanduser()
+    unit = "files"
     if path.suffix.lower() == URLS and path.is_file():
+        unit = "addresses"
         tasks = _listed(path, network, limits)
     else:
         tasks = _files(path, name, limits, {other.resolve() for other in skip})
-    with display.stage("reading documents", len(tasks), "files") as bar, Parser(limits) as parser:
+    with display.stage("reading documents", len(tasks), unit) as bar, Parser(limits) as parser:
         reading = _read(tasks, parser, bar.advance)
     if not reading.documents:
         raise _nothing(name, reading.left_out)

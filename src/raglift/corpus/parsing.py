@@ -81,21 +81,26 @@ class Parser:
         return {"reason": reason, "detail": detail}
 
     def _start(self) -> _Child:
-        child = _Child(self._limits)
-        with suppress(TimeoutError, MemoryError, _TooLongError):
+        try:
+            child = _Child(self._limits)
+        except OSError as error:
+            raise _no_start(f"{sys.executable}: {error.strerror}") from error
+        with suppress(TimeoutError, _TooLongError):
             if child.hear(_START_SECONDS, None) == {"ready": True}:
                 return child
         child.end()
-        raise UserError(
-            "The process that parses documents cannot be started.",
-            f"It ended with status {child.status()} before it was ready.",
-            f"Raise reading.memory_mb (now {self._limits.memory_mb}), or free some memory.",
-        )
+        raise _no_start(f"It ended with status {child.status()} before it was ready.")
 
     def _end(self) -> None:
         if self._child is not None:
             self._child.end()
             self._child = None
+
+
+def _no_start(why: str) -> UserError:
+    return UserError(
+        "The process that parses documents cannot be started.", why, "Raise reading.memory_mb, or free some memory."
+    )
 
 
 def _death(status: int) -> tuple[str, str]:

@@ -18,7 +18,7 @@ class Limits:
         documents: Documents that it gives (rows of a table, lines of JSON).
     """
 
-    seconds: float = 60.0
+    seconds: float = 120.0
     memory_mb: int = 1024
     file_mb: int = 64
     characters: int = 20_000_000

@@ -58,7 +58,9 @@ def clean(text: str) -> str:
         text = "".join(part if number % 2 else _INVISIBLE.sub("", part) for number, part in enumerate(parts))
     else:
         text = _INVISIBLE.sub("", text)
-    if not text.isascii():
+    before = None
+    while before != text and not text.isascii():  # what one leaves may bring the next together
+        before = text
         for pattern in (_JOINERS, _MORE_JOINERS, _SELECTORS, _MORE_MARKS):
             text = pattern.sub("", text)
     return text
@@ -81,12 +83,15 @@ def _decoded(data: bytes, declared: str | None) -> str:
     for mark, encoding in _BOMS:
         if data.startswith(mark):
             return _strictly(data, encoding)
-    for name in filter(None, (declared, "utf-8")):
+    unmarked = _without_mark(data)  # before UTF-8, which takes the zeros for characters
+    for name in filter(None, (unmarked, declared, "utf-8")):
         try:
             return data.decode(name)
         except (UnicodeError, LookupError):
             continue  # a wrong declaration, or an older encoding
-    return _strictly(data, _without_mark(data) or _guess(data))
+    if b"\x00" in data[:_SAMPLE]:
+        raise UnreadableError("not text", "It holds zero bytes.")
+    return _strictly(data, _guess(data))
 
 
 def _strictly(data: bytes, encoding: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from raglift.corpus.readers._reader import DAMAGED, TOO_DEEP, Limits, Piece, Reader, UnreadableError
+from raglift.corpus.readers._reader import EMPTY, TOO_DEEP, Limits, Piece, Reader, UnreadableError
 from raglift.corpus.readers._text import decode
 
 _CHARSET = re.compile(rb"<(?:meta|\?xml)\b[^>]{0,300}?(?:charset|encoding)\s*=\s*[\x22\x27]?\s*([\w.:-]{1,40})", re.I)
@@ -39,14 +40,13 @@ def read(data: bytes, limits: Limits, encoding: str | None = None) -> Iterator[P
     text = decode(data, encoding or (declared[1].decode("ascii") if declared else None))
     # lxml is given UTF-8 and told so: what the page declares has been looked at.
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True)
-    try:
+    root = None
+    with contextlib.suppress(etree.XMLSyntaxError):  # the log says what there is to say
         root = etree.fromstring(_DECLARATION.sub("", text).encode("utf-8", "replace"), parser)
-    except etree.XMLSyntaxError as error:
-        root = None
-        if "depth" not in str(error):
-            raise UnreadableError(DAMAGED, "There is no page in it.") from error
-    if root is None or any("depth" in entry.message for entry in parser.error_log):
+    if any("depth" in entry.message for entry in parser.error_log):
         raise UnreadableError(TOO_DEEP, "More than 250 elements stand in each other.")  # libxml2 leaves out the rest
+    if root is None:
+        raise UnreadableError(EMPTY, "There is no element in it.")
     yield from _Page().pieces(etree.iterwalk(root, events=("start", "end")))
 
 

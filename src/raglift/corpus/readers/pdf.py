@@ -17,7 +17,7 @@ def read(data: bytes, limits: Limits, encoding: str | None = None) -> Iterator[P
         UnreadableError: It is not a PDF, needs a password, or its pages hold no text.
     """
     import pypdf
-    from pypdf.errors import PyPdfError
+    from pypdf.errors import DependencyError, PyPdfError
 
     if b"%PDF-" not in data[:1024]:
         raise UnreadableError(DAMAGED, "It does not begin like a PDF.")
@@ -32,6 +32,10 @@ def read(data: bytes, limits: Limits, encoding: str | None = None) -> Iterator[P
             text = page.extract_text().strip()
             found = found or bool(text)
             yield Piece(text)
+    except DependencyError as error:
+        raise UnreadableError(
+            "encrypted", "Save it without encryption, or install the package cryptography."
+        ) from error
     except PyPdfError as error:
         raise UnreadableError(DAMAGED, str(error)) from error
     if not found:
