@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raglift import plugins
@@ -69,6 +69,9 @@ def test_no_two_readers_want_the_same_files() -> None:
         ("<p>\u6e2f\u53e3 &amp; &#x6e2f;&nbsp;x", "\u6e2f\u53e3 & \u6e2f x"),
         ("<?xml version='1.0' encoding='utf-8'?><html><body><p>x</p></body></html>", "x"),
         ("just words", "just words"),
+        ("<div>menu</div><main><p>fees</p></main>tail<footer>imprint</footer>", "fees"),
+        ("<main> </main><p>fees</p>", "fees"),
+        ("<main>one</main><main>two</main>", "one\n\ntwo"),
     ],
 )
 def test_a_page_is_what_a_visitor_sees(tmp_path: Path, html: str, expected: str) -> None:
@@ -116,6 +119,9 @@ def test_the_pages_of_a_pdf(tmp_path: Path) -> None:
         ("A `link <https://x.org>`_ and `name`_ and ``code``.\n", "A link and name and ``code``.\n"),
         (".. _label:\n\n.. a comment\n   goes on\n\nx\n", "x\n"),
         (".. note::\n   :class: x\n\n   Mind the fee.\n", "\n   Mind the fee.\n"),
+        (".. code-block:: python\n   :linenos:\n\n   pay()\n", "\n   pay()\n"),
+        (".. py:function:: pay(fee)\n\n   Pays.\n", "pay(fee)\n\n   Pays.\n"),
+        (".. [1] A footnote.\n", ".. [1] A footnote.\n"),
         (".. warning:: Mind it.\n\nx\n", "Mind it.\n\nx\n"),
         (".. toctree::\n   :maxdepth: 2\n\n   a\n   b\n\nx\n", "x\n"),
         ("==== ====\na    b\n==== ====\n1    2\n==== ====\n", "==== ====\na    b\n==== ====\n1    2\n==== ====\n"),
@@ -234,6 +240,36 @@ def test_the_limit_on_text_counts_what_a_file_gives(tmp_path: Path) -> None:
     request = {"reader": "text", "path": str(tmp_path / "a.txt")}
     assert answer(request, Limits(characters=101))["documents"]
     assert answer(request, Limits(characters=100))["reason"] == TOO_LONG
+
+
+SEEDS = {
+    "csv": b"id,text\n1,one\n",
+    "docx": docx(paragraph("one")),
+    "html": b"<main><table><tr><td hidden>one<pre>x</pre></table></main>",
+    "jsonl": b'{"id": 1, "text": ["one"]}\n"two"\n',
+    "pdf": page(stream(shown("one"))),
+    "restructuredtext": b"Title\n=====\n\n.. note:: `x`_\n   :class: y\n",
+}
+
+
+@pytest.mark.parametrize("name", plugins.names("document reader"))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(edits=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 3), st.binary(max_size=6)), max_size=5))
+def test_whatever_the_bytes_are_there_is_an_answer(
+    tmp_path: Path, name: str, edits: list[tuple[int, int, bytes]]
+) -> None:
+    data = SEEDS.get(name, b"Plain *words*.\n")
+    for place, length, new in edits:
+        place %= len(data) + 1
+        data = data[:place] + new + data[place + length :]
+    (tmp_path / "file").write_bytes(data)
+    found = answer({"reader": name, "path": str(tmp_path / "file")}, Limits(characters=10_000))
+    json.dumps(found, ensure_ascii=False).encode("utf-8")  # can be sent
+    assert ("reason" in found) != ("documents" in found)
+    for _, words, _ in found.get("documents", ()):
+        assert words.strip()
+        assert words == _text.clean(words)
+    assert found.get("detail", "").isprintable()
 
 
 def test_addresses_in_memory_are_no_part_of_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

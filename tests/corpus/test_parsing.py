@@ -15,7 +15,7 @@ from typing import ClassVar
 import pytest
 
 from raglift.config import Config, ReadingConfig, config_from_dict
-from raglift.corpus import documents, stage
+from raglift.corpus import documents, parsing, stage
 from raglift.corpus.documents import LeftOut, read
 from raglift.corpus.parsing import Parser
 from raglift.corpus.readers._reader import TOO_HUNGRY, TOO_LARGE, TOO_SLOW, Limits
@@ -46,15 +46,42 @@ def test_one_child_reads_many_files_and_none_is_started_without_need(tmp_path: P
     assert child._process.poll() is not None
 
 
-def test_a_child_that_dies_is_replaced(tmp_path: Path) -> None:
+def test_a_child_that_dies_is_replaced_and_the_file_gets_another_try(tmp_path: Path) -> None:
     request = _text(tmp_path / "a.txt", "one")
     with Parser(Limits()) as parser:
         first = parser.parse(request)
         assert parser._child is not None
         parser._child._process.kill()
         parser._child._process.wait()
-        assert parser.parse(request) == {"reason": "its parser crashed", "detail": "It ended with SIGKILL."}
         assert parser.parse(request) == first
+
+
+def test_a_file_that_crashes_a_fresh_child_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = _text(tmp_path / "a.txt", "one")
+    with Parser(Limits()) as parser:
+        start = parser._start
+
+        def dying() -> parsing._Child:
+            child = start()
+            child._process.kill()
+            child._process.wait()
+            return child
+
+        monkeypatch.setattr(parser, "_start", dying)
+        crashed = {"reason": "its parser crashed", "detail": "It ended with SIGKILL."}
+        assert parser.parse(request) == crashed
+        monkeypatch.undo()
+        assert parser.parse(request)["documents"]
+
+
+def test_the_same_limit_holds_after_other_files(tmp_path: Path) -> None:
+    with (tmp_path / "large.txt").open("wb") as file:
+        file.truncate(300_000_000)
+    large = {"reader": "text", "path": str(tmp_path / "large.txt")}
+    with Parser(Limits(memory_mb=250, file_mb=1000)) as parser:
+        small = parser.parse(_text(tmp_path / "a.txt", "one"))
+        assert [parser.parse(large)["reason"] for _ in range(2)] == [TOO_HUNGRY] * 2
+        assert parser.parse(_text(tmp_path / "a.txt", "one")) == small
 
 
 def test_a_file_that_takes_too_long_is_stopped(tmp_path: Path) -> None:

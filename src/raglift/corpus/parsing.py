@@ -58,25 +58,34 @@ class Parser:
         Raises:
             UserError: No child can be started.
         """
+        used = self._child is not None
+        answer = self._ask(request)
+        if used and answer.get("reason") in (TOO_HUNGRY, _CRASHED):
+            # What earlier files left behind in the child may be to blame: whether a file is read must not depend on
+            # its siblings.
+            answer = self._ask(request)
+        return answer
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._child is None:
             self._child = self._start()
         child = self._child
+        detail = ""
         try:
             child.ask(request)
             message = child.hear(self._limits.seconds, self._limits.memory_mb * 1_000_000)
-        except _TooLongError:
-            reason, detail = TOO_LONG, ""
-        except TimeoutError:
-            reason, detail = TOO_SLOW, ""
-        except MemoryError:
-            reason, detail = TOO_HUNGRY, ""
-        except BaseException:
-            self._end()
-            raise
-        else:
             if message is not None:
                 return message
             reason, detail = _death(child.status())
+        except _TooLongError:
+            reason = TOO_LONG
+        except TimeoutError:
+            reason = TOO_SLOW
+        except MemoryError:
+            reason = TOO_HUNGRY
+        except BaseException:
+            self._end()
+            raise
         self._end()
         return {"reason": reason, "detail": detail}
 

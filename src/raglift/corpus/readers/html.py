@@ -47,7 +47,19 @@ def read(data: bytes, limits: Limits, encoding: str | None = None) -> Iterator[P
         raise UnreadableError(TOO_DEEP, "More than 250 elements stand in each other.")  # libxml2 leaves out the rest
     if root is None:
         raise UnreadableError(EMPTY, "There is no element in it.")
+    root = _main(root)
     yield from _Page().pieces(etree.iterwalk(root, events=("start", "end")))
+
+
+def _main(root: Any) -> Any:
+    """The page's `main` element, what it is about by definition; the page itself if it shows none or several."""
+    mains = root.findall(".//main")
+    if len(mains) != 1 or not "".join(mains[0].itertext()).strip():
+        return root
+    if any(map(_is_hidden, (mains[0], *mains[0].iterancestors()))):
+        return root
+    mains[0].tail = None  # stands behind it
+    return mains[0]
 
 
 class _Page:

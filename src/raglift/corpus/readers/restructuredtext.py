@@ -14,11 +14,13 @@ from raglift.corpus.readers._text import decode
 _RULE = re.compile(r"([=\-`:.'\"~^_*+#<>!$%&(),/;?@\[\]\\{|}])\1*")
 _DROPPED = re.compile(
     r"(\s*)\.\. (?:(?:toctree|contents|image|figure|include|raw|index|highlight|meta|sectnum|default-role|"
-    r"currentmodule|module|math|only|tabularcolumns|csv-table|graphviz|plot|autoclass|automodule|autofunction)::|_[^:]{1,200}:|"
+    r"currentmodule|module|math|tabularcolumns|csv-table|graphviz|plot|autoclass|automodule|autofunction)::|_[^:]{1,200}:|"
     r"\|[^|]{1,200}\||(?![\w-]+(?::[\w-]+)?::|\[)\S)"
 )
 """Directives without prose, link targets, substitutions and comments; what is indented below goes with them."""
 _DIRECTIVE = re.compile(r"(\s*)\.\. ([\w-]+(?::[\w-]+)?):: ?(.*)")
+_NAMING = frozenset({"code", "code-block", "sourcecode", "parsed-literal", "container", "only", "role", "class"})
+"""Directives whose argument is a name, not a part of what is said."""
 _OPTION = re.compile(r"\s+:[\w-]{1,50}:(?: |$)")
 _ROLE = re.compile(r":[\w:+.-]{1,50}:`([^`]{1,500})`")
 _LINK = re.compile(r"`([^`<]{1,300}?)\s*<[^>`]{1,500}>`(?:__?)?")
@@ -44,7 +46,7 @@ def _prose(lines: list[str]) -> Iterator[str]:
             dropped = len(match[1])
         elif match := _DIRECTIVE.match(line):
             options = True
-            yield match[1] + match[3]
+            yield "" if match[2] in _NAMING else match[1] + match[3]
         elif options and _OPTION.match(line):
             continue
         else:
