@@ -16,7 +16,7 @@ from raglift.corpus.documents import read
 from raglift.corpus.parse_child import answer
 from raglift.corpus.readers import _text
 from raglift.corpus.readers._reader import DAMAGED, TOO_LONG, Limits, Reader, UnreadableError
-from tests.corpus.hostile import docx, page, paragraph, shown, stream
+from tests.corpus.builders import docx, page, paragraph, shown, stream
 
 LIMITS = Limits()
 DOCS = Path(__file__).parents[2] / "docs" / "data.md"

@@ -22,7 +22,7 @@ from raglift.corpus.readers._reader import TOO_HUNGRY, TOO_LARGE, TOO_SLOW, Limi
 from raglift.errors import UserError
 from raglift.job import Job
 from raglift.progress import Progress
-from tests.corpus.hostile import page, stream
+from tests.corpus.builders import page, stream
 
 
 def _text(path: Path, words: str) -> dict[str, str]:
@@ -187,6 +187,18 @@ def test_the_questions_are_no_document(tmp_path: Path) -> None:
     found, asked = stage.read_sources(config)
     assert [d.source for d in found] == ["a.md"]
     assert len(asked) == 1
+
+
+def test_what_runs_write_is_no_document(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("Text.")
+    (tmp_path / "indexes" / "synthesis").mkdir(parents=True)
+    (tmp_path / "indexes" / "synthesis" / "questions.jsonl").write_text('{"question": "What?"}')
+    values = {"workspace": str(tmp_path / "indexes"), "data": {"documents": str(tmp_path)}}
+    assert [d.source for d in stage.read_sources(config_from_dict(values))[0]] == ["a.md"]
+    with pytest.raises(UserError, match="same folder"):
+        stage.read_sources(config_from_dict({**values, "workspace": str(tmp_path)}))
+    inner = {"workspace": str(tmp_path), "data": {"documents": str(tmp_path / "indexes")}}
+    assert len(stage.read_sources(config_from_dict(inner))[0]) == 1  # documents within the workspace are documents
 
 
 class _Site(http.server.BaseHTTPRequestHandler):

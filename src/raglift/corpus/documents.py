@@ -106,7 +106,7 @@ def read(
 
     Args:
         network: Whether a URL list may be fetched.
-        skip: Files that are no documents, such as the one with the human questions.
+        skip: Files and folders that hold no documents, such as the human questions and the workspace.
 
     Raises:
         UserError: There is no such folder or list, or nothing in it can be read.
@@ -120,7 +120,7 @@ def read(
         unit = "addresses"
         tasks = _listed(path, network, limits)
     else:
-        tasks = _files(path, name, limits, {other.resolve() for other in skip})
+        tasks = _files(path, name, limits, [other.resolve() for other in skip])
     with display.stage("reading documents", len(tasks), unit) as bar, Parser(limits) as parser:
         reading = _read(tasks, parser, bar.advance)
     if not reading.documents:
@@ -164,6 +164,7 @@ def _files(folder: Path, name: str, limits: Limits, skip: Collection[Path]) -> l
             f"Give a folder with {', '.join(readers)} files, a {URLS} file, or '{python_reference.NAME}'.",
         )
     root = folder.resolve()
+    skip = [other for other in skip if other != root and other.is_relative_to(root)]
     tasks = []
     for path in sorted(_walk(folder)):
         suffix = path.suffix.lower()
@@ -171,7 +172,10 @@ def _files(folder: Path, name: str, limits: Limits, skip: Collection[Path]) -> l
             source = path.relative_to(folder).as_posix()
             shown = source if source.isprintable() else ascii(source)[1:-1]
             try:
-                if path.resolve() in skip or (suffix not in readers and suffix != URLS and path.is_file()):
+                target = path.resolve()
+                if any(target.is_relative_to(other) for other in skip):
+                    continue
+                if suffix not in readers and suffix != URLS and path.is_file():
                     continue
                 _check(path, source, root, limits)
                 tasks.append(_Task(source, {"reader": readers[suffix], "path": str(path)}))

@@ -84,8 +84,14 @@ def read_all(config: Config, display: Progress | None = None) -> tuple[Reading, 
         return Reading(documents), questions + more
     assert data.documents is not None  # the config has exactly one of the two
     questions = read_questions(data.questions, data.documents)
-    # The questions may lie among the documents, but must never become one.
-    skip = [Path(data.questions).expanduser()] if data.questions else []
+    if Path(config.workspace).resolve() == Path(data.documents).expanduser().resolve():
+        raise UserError(
+            f"The workspace and the documents are the same folder, {data.documents!r}.",
+            "What a run writes, its questions too, would be read as documents by the next one.",
+            "Choose another `workspace`; it may lie within the folder.",
+        )
+    # They may lie among the documents, but must never become one.
+    skip = [Path(name).expanduser() for name in (data.questions, config.workspace) if name]
     reading = read(data.documents, Limits(**config.reading.model_dump()), data.network, skip, display)
     if display is not None:
         reading.warn(display.warn)
