@@ -37,7 +37,9 @@ class DataConfig(Section):
     """What the pipeline is built for: exactly one of `documents` and `beir`."""
 
     documents: Name | None = None
-    """"python-reference" (shipped with raglift), or a folder of .txt and .md files."""
+    """"python-reference" (shipped with raglift), a folder of files, or a .urls file (an address a line)."""
+    network: bool = False
+    """Whether the addresses of a .urls file may be fetched."""
     beir: Name | None = None
     """A folder in BEIR layout: corpus.jsonl, queries.jsonl, qrels/."""
     questions: Name | None = None
@@ -64,6 +66,21 @@ class DataConfig(Section):
                 "beir",
             )
         return self
+
+
+class ReadingConfig(Section):
+    """What parsing one file may cost; a file that costs more is left out with its reason, and the others go on."""
+
+    seconds: Positive = 120.0
+    """Wall-clock time for one file."""
+    memory_mb: Count = 1024
+    """Megabytes of memory of the process that parses; it needs about 100 for itself."""
+    file_mb: Count = 64
+    """Largest file, and most that is unpacked from one, in megabytes."""
+    characters: Count = 20_000_000
+    """Most text that one file may give."""
+    documents: Count = 1_000_000
+    """Most documents that one file may give (rows of a table, lines of JSON)."""
 
 
 class CorpusConfig(Section):
@@ -248,6 +265,7 @@ class Config(Section):
     seed: Seed = 0
     """Seed of everything random."""
     data: DataConfig
+    reading: ReadingConfig = ReadingConfig()
     corpus: CorpusConfig = CorpusConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()

@@ -66,7 +66,7 @@ class _Pipeline:
             "writer": find_model(config.synthesis.model).revision,
             "similarity": find_model(config.evaluation.similarity_model).revision,
         }
-        self._sources = corpus_stage.read_sources(config)
+        self._sources = corpus_stage.read_all(config, display)
         self._stores: dict[str, FaissStore] = {}
         self._writer: Generator | None = None
 
@@ -83,8 +83,16 @@ class _Pipeline:
         return self._report()
 
     def _corpus(self) -> Artifact:
-        documents, human = self._sources
-        inputs = {"sources": content_id([d.id for d in documents], [asdict(question) for question in human])}
+        reading, human = self._sources
+        documents = reading.documents
+        inputs = {
+            "sources": content_id(
+                [d.id for d in documents],
+                [asdict(question) for question in human],
+                [asdict(item) for item in reading.left_out],
+                reading.counts(),
+            )
+        }
         settings = {
             **self._config.corpus.model_dump(mode="json"),
             "dev_share": self._config.data.dev_share_or_default,
@@ -95,7 +103,7 @@ class _Pipeline:
             corpus_stage.VERSION,
             settings,
             inputs,
-            lambda job: corpus_stage.build(self._config, documents, human, job),
+            lambda job: corpus_stage.build(self._config, documents, human, job, reading),
         )
         self._loaded = corpus_stage.Corpus(artifact.path)
         warn_of_dropped(human, self._loaded.human, self._display.warn)

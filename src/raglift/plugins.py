@@ -20,6 +20,7 @@ FOLDERS = {
     "question kind": "synthesis/kinds",
     "question filter": "synthesis/filters",
     "prompt": "prompting",
+    "document reader": "corpus/readers",
     "response metric": "evaluation/metrics",
 }
 """Kind of plug-in -> folder under the package."""

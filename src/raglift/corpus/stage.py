@@ -10,15 +10,18 @@ from pathlib import Path
 from raglift.artifacts import write_json
 from raglift.config import Config
 from raglift.corpus.chunking import chunk_documents
+from raglift.corpus.documents import Reading, read
 from raglift.corpus.human import human_pairs
 from raglift.corpus.near_duplicates import components, containing_pairs, containing_sets
-from raglift.corpus.readers import HumanQuestion, read_beir, read_documents, read_questions
+from raglift.corpus.readers import HumanQuestion, read_beir, read_questions
+from raglift.corpus.readers._reader import Limits
 from raglift.corpus.split import split_groups
 from raglift.errors import UserError
 from raglift.job import Job
+from raglift.progress import Progress
 from raglift.records import Chunk, Document, QAPair, Split, read_jsonl, write_jsonl
 
-VERSION = 2
+VERSION = 3
 CHUNK_OVERLAP = 0.5
 """Two chunks of which one holds half of the other's word 5-grams are never negatives of each other."""
 
@@ -62,6 +65,12 @@ class Corpus:
 
 def read_sources(config: Config) -> tuple[list[Document], list[HumanQuestion]]:
     """The documents and human questions that the config names; their hash is the stage's input."""
+    reading, questions = read_all(config)
+    return reading.documents, questions
+
+
+def read_all(config: Config, display: Progress | None = None) -> tuple[Reading, list[HumanQuestion]]:
+    """Like `read_sources`, with what was left out and why, which is warned about too."""
     data = config.data
     if data.beir is not None:
         documents, questions = read_beir(data.beir)
@@ -72,13 +81,32 @@ def read_sources(config: Config) -> tuple[list[Document], list[HumanQuestion]]:
                 f"{len(twice)} ids stand in both.",
                 "Give the questions of data.questions other ids.",
             )
-        return documents, questions + more
+        return Reading(documents), questions + more
     assert data.documents is not None  # the config has exactly one of the two
-    return read_documents(data.documents), read_questions(data.questions, data.documents)
+    questions = read_questions(data.questions, data.documents)
+    if Path(config.workspace).resolve() == Path(data.documents).expanduser().resolve():
+        raise UserError(
+            f"The workspace and the documents are the same folder, {data.documents!r}.",
+            "What a run writes, its questions too, would be read as documents by the next one.",
+            "Choose another `workspace`; it may lie within the folder.",
+        )
+    # They may lie among the documents, but must never become one.
+    skip = [Path(name).expanduser() for name in (data.questions, config.workspace) if name]
+    reading = read(data.documents, Limits(**config.reading.model_dump()), data.network, skip, display)
+    if display is not None:
+        reading.warn(display.warn)
+    return reading, questions
 
 
-def build(config: Config, documents: list[Document], questions: list[HumanQuestion], job: Job) -> None:
-    """Write documents.jsonl, chunks.jsonl, human.jsonl and funnel.json into the job's folder."""
+def build(
+    config: Config,
+    documents: list[Document],
+    questions: list[HumanQuestion],
+    job: Job,
+    reading: Reading | None = None,
+) -> None:
+    """Write documents.jsonl, chunks.jsonl, human.jsonl, left_out.jsonl and funnel.json into the job's folder."""
+    reading = reading or Reading(documents)
     settings = config.corpus
     texts = [document.text for document in documents]
     with job.display.stage("looking for repeated documents", len(texts), "documents") as bar:
@@ -98,7 +126,9 @@ def build(config: Config, documents: list[Document], questions: list[HumanQuesti
     write_jsonl(job.out / "documents.jsonl", documents)
     write_jsonl(job.out / "chunks.jsonl", chunks)
     write_jsonl(job.out / "human.jsonl", human)
+    write_jsonl(job.out / "left_out.jsonl", reading.left_out)
     counts: list[tuple[str, int]] = [
+        *reading.counts(),
         ("documents read", len(documents)),
         ("near-duplicate groups", len(sizes)),
         ("chunks", len(chunks)),

@@ -1,4 +1,4 @@
-"""From a folder, a BEIR set or the built-in reference to `Document` records and raw human questions."""
+"""Human questions, and whole judged sets: BEIR-layout folders, JSON Lines, those of the built-in reference."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from raglift.corpus import python_reference
+from raglift.corpus.documents import document
 from raglift.errors import UserError
-from raglift.records import Document, content_id
-
-SUFFIXES = (".txt", ".md", ".markdown")
+from raglift.records import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,46 +28,6 @@ class HumanQuestion:
     sources: dict[str, int]
     quotes: tuple[str, ...] = ()
     answerable: bool = True
-
-
-def document(source: str, text: str, metadata: dict[str, str] | None = None) -> Document:
-    """A document whose id is the hash of its source and text."""
-    return Document(content_id(source, text), source, text, metadata or {})
-
-
-def read_documents(name: str) -> list[Document]:
-    """The documents of `data.documents`: the built-in reference, or every text and Markdown file under a folder.
-
-    Raises:
-        UserError: The folder is missing or holds no such file, or a file cannot be read or decoded.
-    """
-    if name == python_reference.NAME:
-        return [document(topic, text) for topic, text in python_reference.texts().items()]
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        raise UserError(
-            f"There is no folder {name!r} to read documents from.",
-            "`data.documents` names a folder, relative to where raglift is started.",
-            f"Give a folder with {', '.join(SUFFIXES)} files, or '{python_reference.NAME}'.",
-        )
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
-    # A dot hides a folder from people, and so from the corpus: .git, .venv and the like.
-    files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    for path in files:
-        name = str(path.relative_to(folder))
-        if not name.isprintable():  # half of a surrogate pair, which stands for an undecodable byte, is not
-            raise UserError(f"The file name {name!r} cannot be read as text.", "", "Rename the file or its folder.")
-    found = [(path, _read_text(path)) for path in files]
-    documents = [document(path.relative_to(folder).as_posix(), text) for path, text in found if text.strip()]
-    if not documents:
-        raise UserError(
-            f"The folder {name!r} holds no text to read.",
-            f"{len(files)} files end in {', '.join(SUFFIXES)}; all of them are empty."
-            if files
-            else f"No file in it ends in {', '.join(SUFFIXES)}.",
-            "Put the documents there as text or Markdown.",
-        )
-    return documents
 
 
 def _read_text(path: Path) -> str:

@@ -1,0 +1,168 @@
+"""The process that parses files: it limits itself, then answers one request after the other.
+
+Started by `parsing.Parser`. It imports the standard library and, when first needed, one format's library: a small
+process starts quickly and leaves its memory to the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import struct
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from raglift import plugins
+from raglift.corpus.readers import _text
+from raglift.corpus.readers._reader import (
+    DAMAGED,
+    EMPTY,
+    TOO_DEEP,
+    TOO_LARGE,
+    TOO_LONG,
+    TOO_MANY,
+    UNREACHABLE,
+    Limits,
+    Piece,
+    Reader,
+    UnreadableError,
+)
+
+OUT_OF_MEMORY = 77
+"""Exit status of a process that ran into its memory limit."""
+HEADER = struct.Struct(">Q")
+"""The length in bytes of the JSON message that follows."""
+
+
+def main() -> None:
+    """Serve requests on standard input until it ends. The limits are the last argument, as JSON."""
+    limits = Limits(**json.loads(sys.argv[-1]))
+    out = os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)  # a library that prints must not be taken for an answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told too, and ends this process
+    sys.dont_write_bytecode = True
+    _restrict(limits)
+    _send(out, {"ready": True})
+    for line in sys.stdin.buffer:
+        _allow_cpu(limits)
+        try:
+            _send(out, answer(json.loads(line), limits))
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)
+
+
+def answer(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """The documents of one file or address, or why there are none.
+
+    Args:
+        request: `reader` and `path`, or `url`.
+        limits: What it may cost; memory and time are limited from outside.
+
+    Returns:
+        `documents` ([key, text, metadata] each), `removed` (characters that `_text.clean` took out) and `guessed` (the
+        encoding, if it had to be); or `reason` and `detail`.
+    """
+    _text.guessed = None
+    try:
+        if "url" in request:
+            from raglift.corpus.fetch import fetch  # urllib would double the time that a start takes
+
+            reader, data, encoding = fetch(request["url"], limits)
+        else:
+            reader, data, encoding = plugins.load("document reader", request["reader"]), _bytes(request["path"]), None
+        if len(data) > limits.file_bytes:
+            raise UnreadableError(TOO_LARGE)
+        return _documents(reader, data, encoding, limits)
+    except UnreadableError as error:
+        return _failed(error.reason, error.detail)
+    except MemoryError:
+        raise
+    except RecursionError:
+        return _failed(TOO_DEEP, "")
+    except OSError as error:
+        return _failed(UNREACHABLE, error.strerror or str(error))
+    except Exception as error:  # a library that is surprised by a damaged file raises anything
+        return _failed(DAMAGED, f"{type(error).__name__}: {error}")
+
+
+def _bytes(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _failed(reason: str, detail: str) -> dict[str, Any]:
+    line = " ".join(_text.clean(re.sub(r"0x[0-9a-f]{6,}", "0x...", detail)).split())  # addresses differ by run
+    return {"reason": reason, "detail": line if len(line) <= 200 else line[:197] + "..."}
+
+
+def _documents(reader: Reader, data: bytes, encoding: str | None, limits: Limits) -> dict[str, Any]:
+    removed = 0
+    documents: list[tuple[str, str, dict[str, str]]] = []
+    for key, texts, metadata in _gathered(reader.read(data, limits, encoding), limits):
+        text = "\n\n".join(texts)
+        # Line ends are no trick: they are made equal before what is taken out is counted.
+        before = text.replace("\r\n", "\n")
+        text = _text.clean(before)
+        removed += len(before) - len(text)
+        if text.strip():
+            cleaned = {name: _text.clean(value) for name, value in metadata.items()}
+            documents.append((_text.clean(key), text, cleaned))
+    if not documents:
+        raise UnreadableError(EMPTY)
+    return {"documents": documents, "removed": removed, "guessed": _text.guessed}
+
+
+def _gathered(pieces: Iterator[Piece], limits: Limits) -> Iterator[tuple[str, list[str], dict[str, str]]]:
+    """Key, texts and metadata of each document, within the limits on characters and documents."""
+    characters = count = 0
+    current: tuple[str, list[str], dict[str, str]] | None = None
+    for piece in pieces:
+        characters += len(piece.text) + len(piece.key) + sum(map(len, piece.metadata.values()))
+        if characters > limits.characters:
+            raise UnreadableError(TOO_LONG)
+        if current is not None and current[0] == piece.key:
+            if piece.text:
+                current[1].append(piece.text)
+            continue
+        if current is not None:
+            yield current
+        count += 1
+        if count > limits.documents:
+            raise UnreadableError(TOO_MANY)
+        current = (piece.key, [piece.text] if piece.text else [], piece.metadata)
+    if current is not None:
+        yield current
+
+
+def _restrict(limits: Limits) -> None:
+    """Limit memory, and forbid writing files and dumping core, where the system can."""
+    try:
+        import resource
+    except ImportError:  # Windows: the parent watches
+        return
+    for name, value in (("RLIMIT_AS", limits.memory_mb * 1_000_000), ("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0)):
+        with contextlib.suppress(ValueError, OSError):  # macOS does not take RLIMIT_AS: there too
+            kind = getattr(resource, name)
+            resource.setrlimit(kind, (value, value))
+
+
+def _allow_cpu(limits: Limits) -> None:
+    """End this process some time after its limit by itself, if nobody is left who would."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + limits.seconds) + 5, hard))
+
+
+def _send(out: BinaryIO, message: dict[str, Any]) -> None:
+    data = json.dumps(message, ensure_ascii=False).encode("utf-8")
+    out.write(HEADER.pack(len(data)))
+    out.write(data)
+    out.flush()

@@ -1,0 +1,49 @@
+"""From rows with named fields, of a table or of JSON Lines, to documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from raglift.corpus.readers._reader import DAMAGED, Piece, UnreadableError
+
+_TEXT = ("text", "content", "body")
+_ID = ("_id", "id")
+_LONGEST_ID = 200
+
+
+def pieces(rows: Iterable[tuple[int, Mapping[str, Any]]]) -> Iterator[Piece]:
+    """A document a row: its `text` (`content`, `body`) under its `title`, or `field: value` lines where it has none.
+
+    Args:
+        rows: Place of the row in its file, from 1, and its fields. `_id` or `id` names the document, else its place.
+
+    Raises:
+        UnreadableError: Two rows have one name.
+    """
+    seen: set[str] = set()
+    for number, row in rows:
+        named = {str(key).strip().lower(): value for key, value in row.items()}
+        key = next((str(named[name]) for name in _ID if named.get(name) not in (None, "")), str(number))
+        if key in seen or len(key) > _LONGEST_ID:
+            wrong = "repeats the id" if key in seen else "has an id of more than 200 characters that begins"
+            raise UnreadableError(DAMAGED, f"Row {number} {wrong} {key[:50]!r}.")
+        seen.add(key)
+        title = _plain(named.get("title")).strip()
+        body = next((_plain(named[name]) for name in _TEXT if named.get(name) not in (None, "")), "")
+        if body:
+            text = f"{title}\n{body}" if title else body
+        else:
+            fields = ((name, _plain(value).strip()) for name, value in row.items() if name.lower() not in _ID)
+            text = "\n".join(f"{name}: {value}" if name else value for name, value in fields if value)
+        yield Piece(text, key, {"title": title} if title else {})
+
+
+def _plain(value: Any) -> str:
+    """A field as text: lists by line, what is nested deeper as JSON."""
+    if value is None:
+        return ""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return "\n".join(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
