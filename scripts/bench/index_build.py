@@ -93,8 +93,8 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> tuple[list[Any], dic
 
     data = {"beir": arguments.beir} if arguments.beir else {"documents": arguments.documents}
     config = config_from_dict({"data": data, "corpus": {"chunk_tokens": arguments.chunk_tokens}})
-    documents, human = corpus_stage.read_sources(config)
-    corpus_stage.build(config, documents, human, Job(folder, config.seed, Progress(quiet=True)))
+    reading, human = corpus_stage.read_sources(config)
+    corpus_stage.build(config, reading, human, Job(folder, config.seed, Progress(quiet=True)))
     corpus = corpus_stage.Corpus(folder)
     questions = [question for question in corpus.human if question.evidence][: arguments.questions]
     (folder / "nodes.pickle").write_bytes(pickle.dumps([node(chunk) for chunk in corpus.chunks]))

@@ -66,7 +66,7 @@ class _Pipeline:
             "writer": find_model(config.synthesis.model).revision,
             "similarity": find_model(config.evaluation.similarity_model).revision,
         }
-        self._sources = corpus_stage.read_all(config, display)
+        self._sources = corpus_stage.read_sources(config, display)
         self._stores: dict[str, FaissStore] = {}
         self._writer: Generator | None = None
 
@@ -84,10 +84,9 @@ class _Pipeline:
 
     def _corpus(self) -> Artifact:
         reading, human = self._sources
-        documents = reading.documents
         inputs = {
             "sources": content_id(
-                [d.id for d in documents],
+                [document.id for document in reading.documents],
                 [asdict(question) for question in human],
                 [asdict(item) for item in reading.left_out],
                 reading.counts(),
@@ -103,7 +102,7 @@ class _Pipeline:
             corpus_stage.VERSION,
             settings,
             inputs,
-            lambda job: corpus_stage.build(self._config, documents, human, job, reading),
+            lambda job: corpus_stage.build(self._config, reading, human, job),
         )
         self._loaded = corpus_stage.Corpus(artifact.path)
         warn_of_dropped(human, self._loaded.human, self._display.warn)

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from raglift.corpus.chunking import chunk_documents
-from raglift.corpus.readers import document
+from raglift.corpus.documents import document
 from raglift.errors import UserError
 
 PIECES = (

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raglift.corpus.chunking import chunk_documents
+from raglift.corpus.documents import document
 from raglift.corpus.evidence import Locator
-from raglift.corpus.readers import document
 from raglift.records import Chunk, Evidence
 
 TEXT = "The first rule.\n\nNever run with\n   scissors, not even\tblunt ones.\nThe last rule."

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raglift.corpus.documents import document
 from raglift.corpus.human import human_pairs, warn_of_dropped
-from raglift.corpus.readers import HumanQuestion, document
+from raglift.corpus.judged import HumanQuestion
 from raglift.records import Chunk, Document, Evidence
 
 DOCUMENTS = [

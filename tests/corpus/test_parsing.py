@@ -146,12 +146,12 @@ def test_a_file_that_fails_is_counted_warned_about_and_stored(tmp_path: Path) ->
     said: list[str] = []
     display = Progress(quiet=True)
     display.warn = said.append  # type: ignore[method-assign]
-    reading, questions = stage.read_all(config, display)
+    reading, questions = stage.read_sources(config, display)
     assert [item.source for item in reading.left_out] == ["bad.jsonl", "bad.pdf", "blank.md"]
     assert said == [f"Left out {item}" for item in reading.left_out[:2]]
     out = tmp_path / "out"
     out.mkdir()
-    stage.build(config, reading.documents, questions, Job(out, 0, Progress(quiet=True)), reading)
+    stage.build(config, reading, questions, Job(out, 0, Progress(quiet=True)))
     rows = {row["reason"]: row["count"] for row in json.loads((out / "funnel.json").read_text())}
     assert rows["file left out: damaged, or not of its format"] == 2
     assert rows["file left out: empty"] == 1
@@ -184,7 +184,8 @@ def test_the_questions_are_no_document(tmp_path: Path) -> None:
     questions = tmp_path / "questions.jsonl"
     questions.write_text('{"id": 1, "question": "What?", "answer": "secret"}')
     config = config_from_dict({"data": {"documents": str(tmp_path), "questions": str(questions)}})
-    found, asked = stage.read_sources(config)
+    reading, asked = stage.read_sources(config)
+    found = reading.documents
     assert [d.source for d in found] == ["a.md"]
     assert len(asked) == 1
 
@@ -194,11 +195,11 @@ def test_what_runs_write_is_no_document(tmp_path: Path) -> None:
     (tmp_path / "indexes" / "synthesis").mkdir(parents=True)
     (tmp_path / "indexes" / "synthesis" / "questions.jsonl").write_text('{"question": "What?"}')
     values = {"workspace": str(tmp_path / "indexes"), "data": {"documents": str(tmp_path)}}
-    assert [d.source for d in stage.read_sources(config_from_dict(values))[0]] == ["a.md"]
+    assert [d.source for d in stage.read_sources(config_from_dict(values))[0].documents] == ["a.md"]
     with pytest.raises(UserError, match="same folder"):
         stage.read_sources(config_from_dict({**values, "workspace": str(tmp_path)}))
     inner = {"workspace": str(tmp_path), "data": {"documents": str(tmp_path / "indexes")}}
-    assert len(stage.read_sources(config_from_dict(inner))[0]) == 1  # documents within the workspace are documents
+    assert len(stage.read_sources(config_from_dict(inner))[0].documents) == 1  # as documents
 
 
 class _Site(http.server.BaseHTTPRequestHandler):

@@ -10,8 +10,9 @@ import pytest
 from raglift import plugins
 from raglift.corpus import python_reference
 from raglift.corpus.chunking import chunk_documents
+from raglift.corpus.documents import read_documents
 from raglift.corpus.human import human_pairs
-from raglift.corpus.readers import HumanQuestion, read_documents, read_questions
+from raglift.corpus.judged import HumanQuestion, read_questions
 from raglift.synthesis.words import words
 
 

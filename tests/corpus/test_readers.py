@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from raglift.corpus.documents import read
-from raglift.corpus.readers import HumanQuestion, document, read_beir, read_documents, read_questions
+from raglift.corpus.documents import document, read, read_documents
+from raglift.corpus.judged import HumanQuestion, read_beir, read_questions
 from raglift.errors import UserError
 
 ENDINGS = ".csv, .docx, .htm, .html, .jsonl, .markdown, .md, .ndjson, .pdf, .rest, .rst, .tsv, .txt, .xhtml"

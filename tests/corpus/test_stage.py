@@ -34,7 +34,8 @@ def config(beir: Path, *ids: str | int) -> Config:
 
 
 def test_questions_of_a_file_follow_those_of_a_set(beir: Path) -> None:
-    documents, questions = read_sources(config(beir, "h1", "q2"))  # q2 is not judged, so it is no question of the set
+    reading, questions = read_sources(config(beir, "h1", "q2"))  # q2 is not judged: no question of the set
+    documents = reading.documents
     assert [document.source for document in documents] == ["d1", "d2"]
     assert [question.id for question in questions] == ["q1", "7", "h1", "q2"]
 

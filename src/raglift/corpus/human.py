@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from raglift.corpus.evidence import Locator
+from raglift.corpus.judged import HumanQuestion
 from raglift.corpus.near_duplicates import components
-from raglift.corpus.readers import HumanQuestion
 from raglift.corpus.split import split_groups
 from raglift.records import Chunk, Document, Evidence, QAPair, Split
 

@@ -12,8 +12,8 @@ from raglift.config import Config
 from raglift.corpus.chunking import chunk_documents
 from raglift.corpus.documents import Reading, read
 from raglift.corpus.human import human_pairs
+from raglift.corpus.judged import HumanQuestion, read_beir, read_questions
 from raglift.corpus.near_duplicates import components, containing_pairs, containing_sets
-from raglift.corpus.readers import HumanQuestion, read_beir, read_questions
 from raglift.corpus.readers._reader import Limits
 from raglift.corpus.split import split_groups
 from raglift.errors import UserError
@@ -63,14 +63,11 @@ class Corpus:
         return containing_sets(self.text_of, CHUNK_OVERLAP)
 
 
-def read_sources(config: Config) -> tuple[list[Document], list[HumanQuestion]]:
-    """The documents and human questions that the config names; their hash is the stage's input."""
-    reading, questions = read_all(config)
-    return reading.documents, questions
+def read_sources(config: Config, display: Progress | None = None) -> tuple[Reading, list[HumanQuestion]]:
+    """The documents and human questions that the config names, which are the stage's input.
 
-
-def read_all(config: Config, display: Progress | None = None) -> tuple[Reading, list[HumanQuestion]]:
-    """Like `read_sources`, with what was left out and why, which is warned about too."""
+    What was left out, and why, is warned about.
+    """
     data = config.data
     if data.beir is not None:
         documents, questions = read_beir(data.beir)
@@ -98,16 +95,10 @@ def read_all(config: Config, display: Progress | None = None) -> tuple[Reading, 
     return reading, questions
 
 
-def build(
-    config: Config,
-    documents: list[Document],
-    questions: list[HumanQuestion],
-    job: Job,
-    reading: Reading | None = None,
-) -> None:
+def build(config: Config, reading: Reading, questions: list[HumanQuestion], job: Job) -> None:
     """Write documents.jsonl, chunks.jsonl, human.jsonl, left_out.jsonl and funnel.json into the job's folder."""
-    reading = reading or Reading(documents)
     settings = config.corpus
+    documents = reading.documents
     texts = [document.text for document in documents]
     with job.display.stage("looking for repeated documents", len(texts), "documents") as bar:
         groups = components(len(texts), containing_pairs(texts, settings.near_duplicate, bar.advance))

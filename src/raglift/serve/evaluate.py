@@ -10,7 +10,7 @@ from typing import Any
 
 from raglift.artifacts import Store, stage_key
 from raglift.corpus.human import human_pairs, warn_of_dropped
-from raglift.corpus.readers import HumanQuestion, read_beir
+from raglift.corpus.judged import HumanQuestion, read_beir
 from raglift.errors import UserError
 from raglift.evaluation import stage
 from raglift.job import Job
