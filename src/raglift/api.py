@@ -10,7 +10,7 @@ from llama_index.core.llms import LLM
 
 from raglift import pipeline
 from raglift.config import Config, config_from_dict, load_config
-from raglift.estimate import estimate as estimate_writing
+from raglift.estimation import estimate as estimate_writing
 from raglift.progress import Progress
 from raglift.serve.evaluate import evaluate_on
 from raglift.serve.result import RunResult, open_run

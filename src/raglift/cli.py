@@ -132,7 +132,7 @@ def _estimate(arguments: argparse.Namespace) -> Answer:
     from raglift.progress import Progress
 
     config = _load(arguments.inputs)
-    from raglift.estimate import estimate
+    from raglift.estimation import estimate
 
     found = estimate(config, Progress(quiet=arguments.quiet))
     return Answer(found.as_json(), [str(found)])

@@ -21,7 +21,15 @@ _PATIENCE = 10.0
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="raglift-event-loop", daemon=True).start()
+
+    def serve() -> None:
+        while True:
+            try:
+                loop.run_forever()
+            except (KeyboardInterrupt, SystemExit):
+                continue  # raised by a coroutine, whose waiting thread is told by its future
+
+    threading.Thread(target=serve, name="raglift-event-loop", daemon=True).start()
     return loop
 
 

@@ -212,8 +212,15 @@ def _ollama(config: WriterConfig, key: str | None, settings: SynthesisConfig, se
         context_window=_WINDOW + config.output_tokens,  # unset, Ollama is asked for it when the object is described
         request_timeout=config.timeout,
         additional_kwargs={"num_predict": config.output_tokens, "seed": seed},
-        headers={"Authorization": f"Bearer {key}"} if key else None,
+        headers=_ollama_headers(key),
     )
+
+
+def _ollama_headers(key: str | None) -> dict[str, str] | None:
+    if key is None and "OLLAMA_API_KEY" not in os.environ:
+        return None
+    # The ollama package would send OLLAMA_API_KEY to any server if it were given no key at all.
+    return {"authorization": f"Bearer {key or 'none'}"}
 
 
 def _missing(package: str, extra: str) -> UserError:

@@ -9,14 +9,21 @@ from typing import Any
 
 import httpx
 from llama_index.core.base.llms.types import CompletionResponse
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from raglift.errors import UserError
 from raglift.synthesis.budget import Usage
 from raglift.synthesis.llm_build import LLMWriter
 
 FIRST_WAIT = 1.0
-"""Seconds before the second attempt; doubled at every further one, with as much again by chance."""
+"""Seconds before the second attempt, doubled at every further one; up to as much again is added by chance."""
 _LONGEST_WAIT = 60.0
 _PASSING = {408, 409, 425, 429}
 _REFUSED = {400, 413, 422}
@@ -129,7 +136,7 @@ class Caller:
 
 def _wait(state: RetryCallState) -> float:
     # Made at every call, as tests shorten the wait.
-    waited = wait_exponential_jitter(initial=FIRST_WAIT, max=_LONGEST_WAIT, jitter=FIRST_WAIT)(state)
+    waited = (wait_exponential(multiplier=FIRST_WAIT, max=_LONGEST_WAIT) + wait_random(0, FIRST_WAIT))(state)
     error = state.outcome.exception() if state.outcome else None
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     try:

@@ -7,7 +7,10 @@ import re
 from raglift.synthesis.kinds._base import QuestionKind
 
 _THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
-_LABEL = re.compile(r"(?:(?:question|answer|search|quote)\s*(?:\d+\s*)?[:.)-]|\d+[.)]|[-*\u2022])\s+", re.IGNORECASE)
+_LABEL = re.compile(
+    r"(?:\*\*|__)?(?:question|answer|search|quote)(?:\s*\d+)?(?:\*\*|__)?\s*[:.)-](?:\*\*|__)?\s+|\d+[.)]\s+|[-*\u2022]\s+",
+    re.IGNORECASE,
+)
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb\u201e*"
 _ALIKE = str.maketrans(
     "\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u2010\u2011\u2012\u2013\u2014\u2212", '\'\'\'"""""------'
@@ -16,7 +19,7 @@ _ALIKE = str.maketrans(
 
 def question_in(kind: QuestionKind, reply: str) -> str:
     """What is asked, without label, quotes, reasoning and preamble; empty where nothing is left."""
-    lines = _lines(reply)
+    lines = [line for line in map(_bare, _lines(reply)) if line]
     asking = [line for line in lines if "?" in line] if kind.question else []
     return kind.read_question((asking or lines or [""])[0])
 
@@ -27,25 +30,27 @@ def answer_in(kind: QuestionKind, reply: str, text: str) -> str:
     A quote longer than twice the kind's `answer_words` is none: it repeats the text instead of answering.
     """
     for line in _lines(reply):
-        found = find_quote(kind.read_answer(line), text)
-        if found and len(found.split()) <= 2 * kind.answer_words:
-            return found
+        for said in (line, _bare(line)):  # "12. May" may be an answer, or the twelfth item of a list
+            found = find_quote(kind.read_answer(said.strip(_QUOTES + ".,;: ")), text)
+            if found and len(found.split()) <= 2 * kind.answer_words:
+                return found
     return ""
 
 
 def _lines(reply: str) -> list[str]:
-    """The lines that say something, bare; those that only announce what follows go last."""
-    lines = [_bare(line) for line in _THOUGHT.sub("", reply).splitlines() if not line.strip().startswith("```")]
-    lines = [line for line in lines if line]
-    return sorted(lines, key=lambda line: line.endswith(":"))
+    """The lines that say something; those that only announce what follows go last."""
+    lines = [line.strip() for line in _THOUGHT.sub("", reply).splitlines()]
+    return sorted((line for line in lines if line and not line.startswith("```")), key=lambda line: line.endswith(":"))
 
 
 def _bare(line: str) -> str:
+    """The line without labels, list marks, and quotes or emphasis around the whole of it."""
     before = None
     while before != line:
         before = line
-        line = _LABEL.sub("", line.strip() + " ", count=1).strip() if _LABEL.match(line.strip() + " ") else line.strip()
-        line = line.strip(_QUOTES)
+        line = _LABEL.sub("", line + " ", count=1).strip() if _LABEL.match(line + " ") else line
+        if len(line) > 1 and line[0] in _QUOTES and line[-1] in _QUOTES:
+            line = line[1:-1].strip()
     return line
 
 
