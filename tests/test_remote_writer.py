@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -147,3 +148,22 @@ def test_a_config_for_python_needs_an_object(config: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="no writer was passed"):
         raglift.run(values, quiet=True)
     assert not Path(config["workspace"]).exists()
+
+
+def test_the_example_of_the_documentation(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "synthesis.md").read_text("utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    real = raglift.run
+
+    def small(given: dict[str, Any], **options: Any) -> Any:
+        synthesis = {**config["synthesis"], **given["synthesis"]}
+        return real({**config, "run": given["run"], "synthesis": synthesis}, quiet=True, **options)
+
+    monkeypatch.setattr(raglift, "run", small, raising=False)
+    exec(compile(block, "docs/synthesis.md", "exec"), {"__name__": "example"})
+    calls, *rest = capsys.readouterr().out.splitlines()
+    assert 200 < int(calls.split()[0]) < 400
+    assert rest
+    assert any(json.loads(line)["answers"] for line in questions(config).splitlines())

@@ -32,6 +32,6 @@ def estimate(config: Config, display: Progress | None = None, writer: LLM | None
         corpus_stage.build(config, documents, human, Job(Path(folder), config.seed, display))
         assignments = planned(config.synthesis, corpus_stage.Corpus(Path(folder)), config.seed)
     if remote is not None:
-        return estimate_llm(assignments, remote)
+        return estimate_llm(list({(item.kind, item.text): None for item in assignments}), remote, display)
     nothing = Usage()
     return Estimate(config.synthesis.model, len(assignments), 0, nothing, nothing, 0.0, 0.0, None, None)

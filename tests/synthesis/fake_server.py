@@ -123,6 +123,10 @@ class _Handler(BaseHTTPRequestHandler):
         tokens_in, tokens_out = len(prompt) // 4, len(text) // 4 + 1
         self.fake.count(prompt, tokens_in + tokens_out)
         finish = "length" if self.fake.cut else "stop"
+        if self.path == "/api/chat":  # Ollama's own
+            message = {"role": "assistant", "content": text}
+            counts = {"prompt_eval_count": tokens_in, "eval_count": tokens_out}
+            return {"model": body["model"], "message": message, "done": True, "done_reason": finish, **counts}
         chat = "messages" in body
         choice = {"message": {"role": "assistant", "content": text}} if chat else {"text": text, "logprobs": None}
         value = {

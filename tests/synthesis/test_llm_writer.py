@@ -30,9 +30,10 @@ from raglift.synthesis.writer import Written, plan
 from tests.synthesis.fake_server import FakeServer, reply_to, serving
 from tests.synthesis.test_writer import CHUNKS
 
+QUIET = Progress(quiet=True)
 KEY = "sk-very-secret-1234"
 PLAN = plan(CHUNKS, {"factoid": 2.0, "keyword": 1.0}, 1.0, None, 0)
-TEXTS = {(item.kind, item.text) for item in PLAN}
+TEXTS = list(dict.fromkeys((item.kind, item.text) for item in PLAN))
 CALLS = sum(2 if kind == "factoid" else 1 for kind, _ in TEXTS)
 
 
@@ -123,6 +124,21 @@ def test_calls_at_once(fake: FakeServer, tmp_path: Path, concurrency: int, expec
 def test_the_completion_endpoint(fake: FakeServer, tmp_path: Path, expected: list[Written]) -> None:
     assert run(writer_for(fake, chat=False), tmp_path / "j.jsonl")[0] == expected
     assert {body["path"] for body in fake.bodies} == {"/v1/completions"}
+
+
+def test_ollama(fake: FakeServer, tmp_path: Path, expected: list[Written]) -> None:
+    config = WriterConfig(kind="ollama", url=fake.url.removesuffix("/v1"), model="m", max_tokens=100_000)
+    writer = llm_writer(SynthesisConfig(writer=config), 0)
+    assert writer is not None
+    fake.script = [503, "drop"]
+    out = io.StringIO()
+    assert run(writer, tmp_path / "j.jsonl", out)[0] == expected
+    assert fake.requests == CALLS + 2
+    assert {body["path"] for body in fake.bodies} == {"/api/chat"}
+    assert fake.bodies[0]["options"]["num_predict"] == 256
+    assert f"{fake.tokens:,} tokens" in out.getvalue()
+    fake.cut = True
+    assert run(writer, tmp_path / "k.jsonl")[1][CUT] == len(TEXTS)
 
 
 def test_what_passes_is_tried_again(fake: FakeServer, tmp_path: Path, expected: list[Written]) -> None:
@@ -256,7 +272,7 @@ def test_where_the_server_does_not_count_we_do(fake: FakeServer, tmp_path: Path)
 
 def test_the_estimate(fake: FakeServer, tmp_path: Path) -> None:
     writer = writer_for(fake, price_in=1.0, price_out=2.0)
-    estimate = estimate_llm(PLAN, writer)
+    estimate = estimate_llm(TEXTS, writer, QUIET)
     assert fake.requests == 0
     assert (estimate.calls, estimate.questions) == (CALLS, len(TEXTS))
     run(writer, tmp_path / "j.jsonl")
@@ -265,7 +281,7 @@ def test_the_estimate(fake: FakeServer, tmp_path: Path) -> None:
     assert estimate.likely_money is not None
     assert estimate.likely_money < estimate.likely.total * 2e-6
     journal = Journal(tmp_path / "j.jsonl")
-    assert estimate_llm(PLAN, writer, journal).calls == 0
+    assert estimate_llm(TEXTS, writer, QUIET, journal).calls == 0
     journal.close()
 
 
@@ -274,7 +290,7 @@ def test_the_estimate_of_what_is_left(fake: FakeServer, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="failed"):
         run(writer_for(fake, concurrency=1), tmp_path / "j.jsonl")
     journal = Journal(tmp_path / "j.jsonl")
-    assert estimate_llm(PLAN, writer_for(fake), journal).calls == CALLS - 9
+    assert estimate_llm(TEXTS, writer_for(fake), QUIET, journal).calls == CALLS - 9
     journal.close()
 
 

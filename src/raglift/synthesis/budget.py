@@ -139,5 +139,5 @@ class Estimate:
             f"(at most {self.most.total:,})"
         )
         if self.likely_money is not None and self.most_money is not None:
-            text += f", about {self.likely_money:,.4f} money (at most {self.most_money:,.4f})"
+            text += f", which cost about {self.likely_money:,.4f} (at most {self.most_money:,.4f})"
         return text + ("" if self.within_budget else "; the budget will not bear that, and the run will stop at it")

@@ -102,7 +102,11 @@ def _passed(llm: LLM, config: WriterConfig | None) -> LLMWriter:
             "Take synthesis.writer out, or set its kind to python to keep its limits and prices.",
         )
     config = config or WriterConfig(kind="python")
-    name = f"{type(llm).__name__} {llm.metadata.model_name}"
+    try:
+        about = llm.metadata
+    except Exception as error:  # such as a server that is asked for it and is not there
+        raise UserError(f"The writer {type(llm).__name__} cannot say what it is.", type(error).__name__) from None
+    name = f"{type(llm).__name__} {about.model_name}"
     return LLMWriter(
         llm, config, content_id("llm writer", identity(llm)), name, tuple(sorted(secrets(llm), key=len)[::-1])
     )

@@ -8,10 +8,10 @@ from functools import cache
 from llama_index.core.utils import get_tokenizer
 
 from raglift.journal import Journal
+from raglift.progress import Progress
 from raglift.synthesis.budget import Estimate, Usage, money
 from raglift.synthesis.llm_build import LLMWriter
 from raglift.synthesis.llm_tasks import answer_prompt, kind_named, question_prompt, read_result
-from raglift.synthesis.writer import Assignment
 
 _TURNS = 16
 """Tokens that a chat template adds around a prompt."""
@@ -28,29 +28,44 @@ def _most_out(writer: LLMWriter) -> int:
     return limit if passed else writer.settings.output_tokens
 
 
+def _prompt_tokens(prompt: str) -> int:
+    """Tokens of a prompt and of what a chat template adds; its worked examples are counted once."""
+    head, mark, tail = prompt.rpartition("\n\nText: ")
+    return _head_tokens(head) + count_tokens(mark + tail) + _TURNS
+
+
+@cache
+def _head_tokens(head: str) -> int:
+    return count_tokens(head)
+
+
 def most_of(writer: LLMWriter, prompt: str) -> Usage:
     """The most that a call may cost."""
-    return Usage(count_tokens(prompt) + _TURNS, _most_out(writer))
+    return Usage(_prompt_tokens(prompt), _most_out(writer))
 
 
-def estimate_llm(assignments: Sequence[Assignment], writer: LLMWriter, journal: Journal | None = None) -> Estimate:
+def estimate_llm(
+    texts: Sequence[tuple[str, str]], writer: LLMWriter, display: Progress, journal: Journal | None = None
+) -> Estimate:
     """What the writing of what is left will take.
 
     Args:
+        texts: (Question kind, text that a question is to be about), each once.
         journal: What is written already.
     """
     calls, likely, most = 0, Usage(), Usage()
     longest = _most_out(writer)
-    unique = list(dict.fromkeys((item.kind, item.text) for item in assignments))
     left = 0
-    for kind_name, text in unique:
-        prompts = _prompts_left(kind_name, text, journal)
-        left += bool(prompts)
-        for prompt, expected in prompts:
-            tokens_in = count_tokens(prompt) + _TURNS
-            calls += 1
-            likely += Usage(tokens_in, min(expected, longest))
-            most += Usage(tokens_in, longest)
+    with display.stage("estimating", len(texts), "questions") as bar:
+        for kind_name, text in texts:
+            prompts = _prompts_left(kind_name, text, journal)
+            left += bool(prompts)
+            for prompt, expected in prompts:
+                tokens_in = _prompt_tokens(prompt)
+                calls += 1
+                likely += Usage(tokens_in, min(expected, longest))
+                most += Usage(tokens_in, longest)
+            bar.advance()
     settings = writer.settings
     costs = money(settings, likely), money(settings, most)
     return Estimate(writer.name, left, calls, likely, most, *costs, settings.max_tokens, settings.max_money)

@@ -38,21 +38,20 @@ def write_with_llm(
     Raises:
         UserError: The budget is used up, or the server fails for good. Everything that was written is in the journal.
     """
-    estimate = estimate_llm(assignments, writer, journal)
-    if estimate.calls:
-        display.say(str(estimate))
     unique = list(dict.fromkeys((item.kind, item.text) for item in assignments))
-    done = sum(read_result(kind, text, journal).complete for kind, text in unique)
+    results = {pair: read_result(*pair, journal) for pair in unique}
+    left = [pair for pair, result in results.items() if not result.complete]
+    if left:
+        display.say(str(estimate_llm(left, writer, display, journal)))
+    done = len(unique) - len(left)
     with display.stage("writing questions", len(unique), "questions", done=done) as bar:
-        left = [pair for pair in unique if not read_result(*pair, journal).complete]
         if left:
-            session = _Session(writer, journal, spent_so_far(unique, journal), done > 0, display.warn, bar.advance)
+            session = _Session(writer, journal, spent_so_far(results, journal), done > 0, display.warn, bar.advance)
             run_coroutine(session.run(left))
             display.say(f"{writer.name}: {shown(writer.settings, session.spent)} in all")
-    written, notes = [], Counter[str]()
-    results = {pair: read_result(*pair, journal) for pair in unique}
-    for result in results.values():
-        notes.update(result.notes)
+    results |= {pair: read_result(*pair, journal) for pair in left}
+    notes = Counter(note for result in results.values() for note in result.notes)
+    written = []
     for item in assignments:
         result = results[item.kind, item.text]
         if not result.refused:

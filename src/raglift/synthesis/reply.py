@@ -59,6 +59,9 @@ def find_quote(quote: str, text: str) -> str:
 
     The run begins and ends at ends of words (in scripts with capitals, and so with spaces). Empty where there is none.
     """
+    start = text.find(quote) if quote.strip() == quote != "" else -1
+    if start >= 0 and not _inside_word(text, start) and not _inside_word(text, start + len(quote)):
+        return quote  # the usual case needs no folding
     wanted = "".join(character for character, _ in _folded(quote)).strip()
     folded = _folded(text)
     plain = "".join(character for character, _ in folded)
