@@ -13,6 +13,7 @@ from raglift import plugins
 from raglift.config import (
     Config,
     StrategySpec,
+    WriterConfig,
     check_strategies,
     config_from_dict,
     describe_schema,
@@ -122,7 +123,7 @@ def test_every_key_is_documented() -> None:
         len(getattr(config_from_dict({"data": {"beir": "b"}}), name).__class__.model_fields)
         for name in Config.model_fields
         if name not in ("run", "workspace", "seed")
-    )
+    ) + len(WriterConfig.model_fields)
 
 
 def test_no_key_invites_a_secret() -> None:

@@ -18,7 +18,7 @@ LAYERS = (
     ("corpus", "models", "training", "index", "evaluation"),
     ("strategies", "prompting", "synthesis"),
     ("report", "release", "serve", "engines"),
-    ("runner", "pipeline", "api"),
+    ("runner", "pipeline", "estimation", "api"),
     ("cli", "doctor", "__main__"),
 )
 """Lowest first; a module may import its own layer and those below. `config` and `cli` stand for `config_*`, `cli_*`."""

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raglift.api import estimate as estimate
     from raglift.api import evaluate as evaluate
     from raglift.api import open_run as open_run
     from raglift.api import run as run
@@ -24,12 +25,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # seven times slower. Read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__all__ = ["__version__", "evaluate", "open_run", "run"]
+__all__ = ["__version__", "estimate", "evaluate", "open_run", "run"]
 
 
 def __getattr__(name: str) -> Any:
     """The Python API, imported when it is first used so that `import raglift` stays instant."""
-    if name in ("evaluate", "open_run", "run"):
+    if name in ("estimate", "evaluate", "open_run", "run"):
         from raglift import api
 
         return getattr(api, name)

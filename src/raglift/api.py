@@ -6,21 +6,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llama_index.core.llms import LLM
+
 from raglift import pipeline
 from raglift.config import Config, config_from_dict, load_config
+from raglift.estimation import estimate as estimate_writing
 from raglift.progress import Progress
 from raglift.serve.evaluate import evaluate_on
 from raglift.serve.result import RunResult, open_run
 
-__all__ = ["evaluate", "open_run", "run"]
+__all__ = ["estimate", "evaluate", "open_run", "run"]
 
 
-def run(config: str | Path | Mapping[str, Any] | Config, quiet: bool = False) -> RunResult:
+def run(config: str | Path | Mapping[str, Any] | Config, quiet: bool = False, writer: LLM | None = None) -> RunResult:
     """Run everything that a config asks for; what is already done is not done again.
 
     Args:
         config: A YAML file, a mapping with the same keys, or a `Config`.
         quiet: Show no progress.
+        writer: A LlamaIndex language model that writes the questions in place of `synthesis.model`; its class, model
+            name and settings decide, with the rest of the config, whether questions that are there are used again.
 
     Returns:
         The run; `query_engine(arm)`, `retriever(arm)`, `embedding(arm)` and `llm(arm)` are LlamaIndex objects.
@@ -33,11 +38,30 @@ def run(config: str | Path | Mapping[str, Any] | Config, quiet: bool = False) ->
         >>> print(run.report["verdict"])
         >>> run.query_engine().query("How do I stop a loop early?")
     """
+    return pipeline.run(_config(config), Progress(quiet=quiet), writer)
+
+
+def estimate(config: str | Path | Mapping[str, Any] | Config, writer: LLM | None = None) -> dict[str, Any]:
+    """What the writing of the questions will take, without running anything.
+
+    Args:
+        config: As for `run`.
+        writer: As for `run`.
+
+    Returns:
+        `questions`, `calls`, `likely` and `most` (`tokens_in`, `tokens_out`), `likely_money` and `most_money` (None
+        without prices), and the budget.
+
+    Raises:
+        UserError: A mistake in the config or the documents.
+    """
+    return estimate_writing(_config(config), Progress(quiet=True), writer).as_json()
+
+
+def _config(config: str | Path | Mapping[str, Any] | Config) -> Config:
     if isinstance(config, Mapping):
-        config = config_from_dict(config)
-    elif not isinstance(config, Config):
-        config = load_config([config])
-    return pipeline.run(config, Progress(quiet=quiet))
+        return config_from_dict(config)
+    return config if isinstance(config, Config) else load_config([config])
 
 
 def evaluate(run: RunResult | str | Path, data: str | Path, workspace: str | Path = "indexes") -> dict[str, Any]:

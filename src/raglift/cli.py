@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     arguments, extra = parser.parse_known_args(argv)
-    if extra and arguments.command == "run" and not any(text.startswith("-") for text in extra):
+    if extra and arguments.command in ("run", "estimate") and not any(text.startswith("-") for text in extra):
         arguments.inputs += extra  # argparse stops collecting a list at the first option
     elif extra:
         parser.error(f"unrecognized arguments: {' '.join(extra)}")
@@ -75,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     what = "a YAML file (later ones win) or an override such as llm.epochs=2"
     run.add_argument("inputs", nargs="+", metavar="CONFIG|KEY=VALUE", help=what)
     run.add_argument("--quiet", action="store_true", help="show no progress")
+    guess = add("estimate", _estimate, "Say how many calls, tokens and how much money the questions will take.")
+    guess.add_argument("inputs", nargs="+", metavar="CONFIG|KEY=VALUE", help=what)
+    guess.add_argument("--quiet", action="store_true", help="show no progress")
     add_for_run("status", _status, "Show which stages of a run are done.")
     add_for_run("report", _report, "Show a run's verdict and scores, and where its HTML report lies.")
     ask = add_for_run("ask", _ask, "Put one question to a finished run.")
@@ -118,12 +121,27 @@ def _terminate_like_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(arguments: argparse.Namespace) -> Answer:
+def _load(inputs: Sequence[str]) -> Any:
     from raglift.config import load_config
+
+    overrides = [text for text in inputs if _OVERRIDE.match(text)]
+    return load_config([text for text in inputs if not _OVERRIDE.match(text)], overrides)
+
+
+def _estimate(arguments: argparse.Namespace) -> Answer:
     from raglift.progress import Progress
 
-    overrides = [text for text in arguments.inputs if _OVERRIDE.match(text)]
-    config = load_config([text for text in arguments.inputs if not _OVERRIDE.match(text)], overrides)
+    config = _load(arguments.inputs)
+    from raglift.estimation import estimate
+
+    found = estimate(config, Progress(quiet=arguments.quiet))
+    return Answer(found.as_json(), [str(found)])
+
+
+def _run(arguments: argparse.Namespace) -> Answer:
+    from raglift.progress import Progress
+
+    config = _load(arguments.inputs)
     from raglift.pipeline import run  # heavy: a mistake in the configuration shows before it is loaded
 
     result = run(config, Progress(quiet=arguments.quiet))

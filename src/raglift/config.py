@@ -27,6 +27,7 @@ from raglift.config_schema import (
     TuningConfig,
     describe_schema,
 )
+from raglift.config_writer import WriterConfig
 from raglift.config_yaml import (
     Node,
     Problem,
@@ -53,6 +54,7 @@ __all__ = [
     "StrategySpec",
     "SynthesisConfig",
     "TuningConfig",
+    "WriterConfig",
     "check_strategies",
     "config_from_dict",
     "describe_schema",

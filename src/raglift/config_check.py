@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, to_json
@@ -125,8 +125,10 @@ def _nearest_key(path: KeyPath, model: type[BaseModel]) -> str:
     """The nearest key of the same section, else the section that a key of this name belongs to, else all keys."""
     place: type[BaseModel] = model
     for step in path[:-1]:
-        inner = place.model_fields[str(step)].annotation if str(step) in place.model_fields else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        annotation = place.model_fields[str(step)].annotation if str(step) in place.model_fields else None
+        options = get_args(annotation) or (annotation,)  # a section may be null
+        inner = next((option for option in options if isinstance(option, type) and issubclass(option, BaseModel)), None)
+        if inner is None:
             break
         place = inner
     name, known = str(path[-1]), list(place.model_fields)

@@ -31,6 +31,7 @@ from raglift.config_fields import (
     Tokens,
     wrong,
 )
+from raglift.config_writer import WriterConfig
 
 
 class DataConfig(Section):
@@ -117,7 +118,9 @@ class SynthesisConfig(Section):
     """How questions and answers are written from the passages."""
 
     model: Name = "SmolLM2-135M-Instruct"
-    """The language model that writes them."""
+    """The local language model that writes them: a known name or a folder."""
+    writer: WriterConfig | None = None
+    """A remote or passed language model that writes them instead; null: `model` writes, and no network is used."""
     kinds: dict[QuestionKind, Positive] = Field(
         default={"factoid": 2.0, "explanation": 2.0, "keyword": 1.0}, min_length=1
     )
@@ -279,13 +282,23 @@ class Config(Section):
 def describe_schema() -> list[tuple[str, str, str, str]]:
     """Every key as (dotted key, what it takes, default as JSON, meaning), in the order of the schema."""
     schema = Config.model_json_schema()
-    rows = []
+    rows: list[tuple[str, str, str, str]] = []
     for name, field in schema["properties"].items():
-        section = schema["$defs"].get(field.get("$ref", "").rpartition("/")[2])
-        for key, value in section["properties"].items() if section else [(None, field)]:
-            default = json.dumps(value["default"]) if "default" in value else ""
-            dotted = f"{name}.{key}" if key else name
-            rows.append((dotted, _takes(value), default, " ".join(value["description"].split())))
+        rows += _rows(name, field, schema["$defs"])
+    return rows
+
+
+def _rows(name: str, field: dict[str, Any], sections: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """The rows of a key, or of the keys of its section; a section that may be null has a row of its own too."""
+    options = field.get("anyOf", [field])
+    section = next((sections[option["$ref"].rpartition("/")[2]] for option in options if "$ref" in option), None)
+    rows = []
+    if section is None or "anyOf" in field:
+        default = json.dumps(field["default"]) if "default" in field else ""
+        takes = _takes(field) if section is None else "null or a section"
+        rows.append((name, takes, default, " ".join(field["description"].split())))
+    for key, value in section["properties"].items() if section else ():
+        rows += _rows(f"{name}.{key}", value, sections)
     return rows
 
 

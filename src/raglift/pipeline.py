@@ -7,6 +7,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from llama_index.core.llms import LLM
+
 from raglift import plugins
 from raglift.artifacts import Artifact, write_atomic, write_json
 from raglift.config import Config, TuningConfig
@@ -33,19 +35,23 @@ from raglift.serve.parts import limits, pipelines
 from raglift.serve.result import RunResult
 from raglift.synthesis import stage as synthesis_stage
 from raglift.synthesis import training_sets
+from raglift.synthesis.llm_build import llm_writer
 from raglift.training import embedding_stage, llm_stage
 from raglift.training.examples import Example
 from raglift.training.outcome import read_outcome, strategy_key
 
 
-def run(config: Config, display: Progress | None = None) -> RunResult:
+def run(config: Config, display: Progress | None = None, writer: LLM | None = None) -> RunResult:
     """Documents in, a measured lift out; stages that are already done are not done again.
+
+    Args:
+        writer: Writes the questions in place of `synthesis.model`.
 
     Raises:
         UserError: A mistake in the documents, the models or the settings, or another run is using the workspace.
     """
     display = display or Progress()
-    pipeline = _Pipeline(config, display)
+    pipeline = _Pipeline(config, display, writer)
     with Runner(config, display) as runner:
         return pipeline.run(runner)
 
@@ -53,17 +59,18 @@ def run(config: Config, display: Progress | None = None) -> RunResult:
 class _Pipeline:
     """One run. Each method is a stage: its key, its inputs, and the function that fills its folder."""
 
-    def __init__(self, config: Config, display: Progress) -> None:
+    def __init__(self, config: Config, display: Progress, writer: LLM | None) -> None:
         self._config = config
         self._display = display
         _check_plugins(config)
         self._runtime = resolve(config.runtime, Path(config.workspace))
         self._models = Models(config, self._runtime)
+        self._llm_writer = llm_writer(config.synthesis, config.seed, writer)
         # What is nowhere is said before a stage begins, and before an earlier run's state is touched.
         self._revisions = {
             "embedding": self._models.embedding.revision,
             "llm": self._models.llm.revision,
-            "writer": find_model(config.synthesis.model).revision,
+            "writer": self._llm_writer.identity if self._llm_writer else find_model(config.synthesis.model).revision,
             "similarity": find_model(config.evaluation.similarity_model).revision,
         }
         self._sources = corpus_stage.read_sources(config, display)
@@ -121,7 +128,9 @@ class _Pipeline:
         return artifact
 
     def _synthesis(self, corpus: Artifact, index: Artifact) -> Artifact:
-        settings = {**self._config.synthesis.model_dump(mode="json"), "seed": self._config.seed}
+        local = {"model", "batch_size", "temperature"} if self._llm_writer else set()
+        settings = self._config.synthesis.model_dump(mode="json", exclude={"writer"} | local)
+        settings["seed"] = self._config.seed
         if settings["filters"] is None:
             settings["filters"] = plugins.names("question filter")
         return self._runner.stage(
@@ -136,6 +145,7 @@ class _Pipeline:
                 self._models.encoder("base"),
                 self._stores["base"],
                 job,
+                self._llm_writer,
             ),
         )
 

@@ -20,7 +20,9 @@ from raglift.models.generation import Generator
 from raglift.progress import Progress
 from raglift.records import Evidence, QAPair, content_id, write_jsonl
 from raglift.synthesis.candidate import Accepted, Candidate, QuestionFilter
-from raglift.synthesis.writer import Written, finished, plan, write
+from raglift.synthesis.llm_build import LLMWriter
+from raglift.synthesis.llm_writer import write_with_llm
+from raglift.synthesis.writer import Assignment, Written, finished, plan, write
 
 VERSION = 4
 _DEPTH = 50
@@ -33,35 +35,63 @@ def build(
     encoder: Encoder,
     store: FaissStore,
     job: Job,
+    llm: LLMWriter | None = None,
 ) -> None:
     """Write questions.jsonl (`QAPair`) and funnel.json into the job's folder.
 
     Args:
-        generator: Gives the writer; called only if something is left to write.
+        generator: Gives the local writer; called only if something is left to write.
         encoder: The base embedding model, which with BM25 says whether a question finds its passage.
         store: The base index.
+        llm: Writes in place of the local writer.
     """
-    assignments = plan(corpus.chunks, settings.kinds, settings.questions_per_chunk, settings.max_questions, job.seed)
-    if not assignments:
-        raise UserError(
-            "There is nothing to ask questions about.",
-            f"None of the {len(corpus.chunks)} chunks holds a readable sentence.",
-            "Give documents with prose, or raise synthesis.questions_per_chunk.",
-        )
-    journal = Journal(job.out / WORK / "written.jsonl")
-    done = finished(assignments, settings.batch_size, journal)
-    with job.display.stage("writing questions", len(assignments), "questions", done=done) as bar:
-        written = list(
-            write(assignments, generator, settings.batch_size, settings.temperature, job.seed, journal, bar.advance)
-        )
-    journal.close()
+    assignments = planned(settings, corpus, job.seed)
+    written, notes = _written(settings, assignments, generator, llm, job)
     candidates = _candidates(written, corpus, encoder, store, job.display)
     names = settings.filters if settings.filters is not None else plugins.names("question filter")
     filters: list[QuestionFilter] = [plugins.load("question filter", name) for name in names]
     with job.display.stage("filtering questions", len(candidates), "questions") as bar:
         pairs, dropped = _accept(candidates, filters, corpus, bar.advance)
     write_jsonl(job.out / "questions.jsonl", pairs)
-    write_json(job.out / "funnel.json", _funnel(len(corpus.chunks), written, dropped, pairs))
+    write_json(job.out / "funnel.json", _funnel(len(corpus.chunks), written, notes, dropped, pairs))
+
+
+def planned(settings: SynthesisConfig, corpus: Corpus, seed: int) -> list[Assignment]:
+    """What is to be asked of which chunk.
+
+    Raises:
+        UserError: Nothing.
+    """
+    assignments = plan(corpus.chunks, settings.kinds, settings.questions_per_chunk, settings.max_questions, seed)
+    if not assignments:
+        raise UserError(
+            "There is nothing to ask questions about.",
+            f"None of the {len(corpus.chunks)} chunks holds a readable sentence.",
+            "Give documents with prose, or raise synthesis.questions_per_chunk.",
+        )
+    return assignments
+
+
+def _written(
+    settings: SynthesisConfig,
+    assignments: Sequence[Assignment],
+    generator: Callable[[], Generator],
+    llm: LLMWriter | None,
+    job: Job,
+) -> tuple[list[Written], Counter[str]]:
+    """What was written, and how many replies were of no use, by reason."""
+    journal = Journal(job.out / WORK / "written.jsonl")
+    try:
+        if llm is not None:
+            return write_with_llm(assignments, llm, journal, job.display)
+        done = finished(assignments, settings.batch_size, journal)
+        with job.display.stage("writing questions", len(assignments), "questions", done=done) as bar:
+            batches = write(
+                assignments, generator, settings.batch_size, settings.temperature, job.seed, journal, bar.advance
+            )
+            return list(batches), Counter()
+    finally:
+        journal.close()
 
 
 def _candidates(
@@ -132,14 +162,14 @@ def _pair(candidate: Candidate, evidence: tuple[Evidence, ...]) -> QAPair:
 
 
 def _funnel(
-    chunks: int, written: Sequence[Written], dropped: Counter[str], pairs: Sequence[QAPair]
+    chunks: int, written: Sequence[Written], notes: Counter[str], dropped: Counter[str], pairs: Sequence[QAPair]
 ) -> list[dict[str, object]]:
     counts: list[tuple[str, int]] = [
         ("chunks that were asked about", len({item.assignment.chunk_id for item in written})),
         ("chunks without a readable sentence", chunks - len({item.assignment.chunk_id for item in written})),
         ("questions written", len(written)),
     ]
-    counts += sorted(dropped.items())
+    counts += sorted(notes.items()) + sorted(dropped.items())
     counts += [(f"{kind} kept", count) for kind, count in sorted(Counter(pair.kind for pair in pairs).items())]
     counts += [(f"questions kept, {split}", count) for split, count in sorted(Counter(p.split for p in pairs).items())]
     return [{"stage": "synthesis", "reason": reason, "count": count} for reason, count in counts]

@@ -114,7 +114,7 @@ def _write_batch(
     texts = [assignment.text for assignment in batch]
     sampling = Sampling(_QUESTION_TOKENS, temperature, seed=seed, line=True)
     asked = [
-        _first_question(text) if kind.question else text.strip()
+        kind.read_question(text)
         for text in generator.generate([kind.prompt(text) for text in texts], sampling, prefix=kind.prefix)
     ]
     if not kind.answer_words:
@@ -124,14 +124,4 @@ def _write_batch(
     answers = generator.generate(
         prompts, Sampling(2 * kind.answer_words + 1, line=True), prefix=kind.answer_prefix, extract_from=sources
     )
-    return [[question, _trim(answer)] for question, answer in zip(asked, answers, strict=True)]
-
-
-def _first_question(text: str) -> str:
-    """Up to the first question mark; small models like to go on."""
-    head, mark, _ = text.strip().partition("?")
-    return head.strip() + mark
-
-
-def _trim(answer: str) -> str:
-    return answer.strip().strip(".,;:").strip()
+    return [[question, kind.read_answer(answer)] for question, answer in zip(asked, answers, strict=True)]

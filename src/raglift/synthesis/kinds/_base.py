@@ -58,3 +58,14 @@ class QuestionKind:
     def answer_prompt(self, text: str, question: str) -> str:
         """The continuation of the answer prefix that asks for the answer to `question`."""
         return f"\n\nText: {text}\nQuestion: {question}\nAnswer:"
+
+    def read_question(self, written: str) -> str:
+        """What is asked, in what a writer wrote: up to the first question mark, since small models like to go on."""
+        if not self.question:
+            return written.strip()
+        head, mark, _ = written.strip().partition("?")
+        return head.strip() + mark
+
+    def read_answer(self, written: str) -> str:
+        """The answer in what a writer wrote, without the punctuation around it."""
+        return written.strip().strip(".,;:").strip()

@@ -1,0 +1,37 @@
+"""What the writing of a run's questions will take, without running it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from llama_index.core.llms import LLM
+
+from raglift.config import Config
+from raglift.corpus import stage as corpus_stage
+from raglift.job import Job
+from raglift.progress import Progress
+from raglift.synthesis.budget import Estimate, Usage
+from raglift.synthesis.llm_build import llm_writer
+from raglift.synthesis.llm_estimate import estimate_llm
+from raglift.synthesis.stage import planned
+
+
+def estimate(config: Config, display: Progress | None = None, writer: LLM | None = None) -> Estimate:
+    """Calls, tokens and money of the writer that the configuration names or that is passed, as if nothing were written.
+
+    Reads and splits the documents, in a temporary folder; calls nothing and writes nothing into the workspace.
+
+    Raises:
+        UserError: A mistake in the documents or in the writer's settings.
+    """
+    display = display or Progress()
+    remote = llm_writer(config.synthesis, config.seed, writer)
+    documents, human = corpus_stage.read_sources(config)
+    with TemporaryDirectory() as folder:
+        corpus_stage.build(config, documents, human, Job(Path(folder), config.seed, display))
+        assignments = planned(config.synthesis, corpus_stage.Corpus(Path(folder)), config.seed)
+    if remote is not None:
+        return estimate_llm(list({(item.kind, item.text): None for item in assignments}), remote, display)
+    nothing = Usage()
+    return Estimate(config.synthesis.model, len(assignments), 0, nothing, nothing, 0.0, 0.0, None, None)

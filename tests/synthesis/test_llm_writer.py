@@ -1,0 +1,361 @@
+"""Against a server of our own that is slow, limits rates, fails, cuts and counts; and against objects."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core.llms import CompletionResponse, CustomLLM, LLMMetadata, MockLLM
+from llama_index.llms.openai_like import OpenAILike
+
+from raglift.config import SynthesisConfig, WriterConfig
+from raglift.errors import UserError
+from raglift.journal import Journal
+from raglift.progress import Progress
+from raglift.synthesis import llm_calls
+from raglift.synthesis.budget import BudgetSpentError
+from raglift.synthesis.llm_build import LLMWriter, llm_writer
+from raglift.synthesis.llm_estimate import estimate_llm
+from raglift.synthesis.llm_tasks import CUT, REFUSED
+from raglift.synthesis.llm_writer import write_with_llm
+from raglift.synthesis.writer import Written, plan
+from tests.synthesis.fake_server import FakeServer, reply_to, serving
+from tests.synthesis.test_writer import CHUNKS
+
+QUIET = Progress(quiet=True)
+KEY = "sk-very-secret-1234"
+PLAN = plan(CHUNKS, {"factoid": 2.0, "keyword": 1.0}, 1.0, None, 0)
+TEXTS = list(dict.fromkeys((item.kind, item.text) for item in PLAN))
+CALLS = sum(2 if kind == "factoid" else 1 for kind, _ in TEXTS)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llm_calls, "FIRST_WAIT", 0.01)
+    monkeypatch.setenv("SOME_KEY", KEY)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeServer]:
+    with serving(FakeServer()) as server:
+        yield server
+
+
+def writer_for(fake: FakeServer, **settings: Any) -> LLMWriter:
+    config = WriterConfig(kind="openai_like", url=fake.url, model="m", key_env="SOME_KEY", **settings)
+    writer = llm_writer(SynthesisConfig(writer=config), 0)
+    assert writer is not None
+    return writer
+
+
+def passed(llm: Any, **settings: Any) -> LLMWriter:
+    writer = llm_writer(SynthesisConfig(writer=WriterConfig(kind="python", **settings)), 0, llm)
+    assert writer is not None
+    return writer
+
+
+def run(writer: LLMWriter, path: Path, out: io.StringIO | None = None) -> tuple[list[Written], Counter[str]]:
+    journal = Journal(path)
+    try:
+        return write_with_llm(PLAN, writer, journal, Progress(stream=out or io.StringIO()))
+    finally:
+        journal.close()
+
+
+class Local(CustomLLM):
+    """What the server would say, without a server."""
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return LLMMetadata(model_name="local", num_output=64)
+
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        return CompletionResponse(text=reply_to(prompt))
+
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> list[Written]:
+    """What is written where nothing goes wrong."""
+    return run(passed(Local(), concurrency=1), tmp_path_factory.mktemp("expected") / "j.jsonl")[0]
+
+
+def test_what_is_written(fake: FakeServer, tmp_path: Path, expected: list[Written]) -> None:
+    fake.delay = 0.03
+    out = io.StringIO()
+    written, notes = run(writer_for(fake, concurrency=8), tmp_path / "j.jsonl", out)
+    assert written == expected
+    assert [item.assignment for item in written] == PLAN
+    assert not notes
+    for item in written:
+        if item.assignment.kind == "factoid":
+            assert item.question.startswith("What is said of ")
+            assert item.question.endswith("?")
+            assert item.answer in item.assignment.text
+            assert len(item.answer.split()) == 3
+        else:
+            assert item.answer == ""
+            assert item.question
+    assert fake.requests == CALLS == sum(fake.finished.values())
+    assert fake.keys == {f"Bearer {KEY}"}
+    assert {body["path"] for body in fake.bodies} == {"/v1/chat/completions"}
+    assert all((body["model"], body["temperature"], body["max_tokens"]) == ("m", 0.0, 256) for body in fake.bodies)
+    assert f"{CALLS} calls for {len(TEXTS)} questions" in out.getvalue()
+    assert f"{fake.tokens:,} tokens" in out.getvalue()  # as the server counts
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_calls_at_once(fake: FakeServer, tmp_path: Path, concurrency: int, expected: list[Written]) -> None:
+    fake.delay = 0.03
+    assert run(writer_for(fake, concurrency=concurrency), tmp_path / "j.jsonl")[0] == expected
+    assert fake.most_at_once == concurrency
+
+
+def test_the_completion_endpoint(fake: FakeServer, tmp_path: Path, expected: list[Written]) -> None:
+    assert run(writer_for(fake, chat=False), tmp_path / "j.jsonl")[0] == expected
+    assert {body["path"] for body in fake.bodies} == {"/v1/completions"}
+
+
+def test_ollama(fake: FakeServer, tmp_path: Path, expected: list[Written]) -> None:
+    config = WriterConfig(kind="ollama", url=fake.url.removesuffix("/v1"), model="m", max_tokens=100_000)
+    writer = llm_writer(SynthesisConfig(writer=config), 0)
+    assert writer is not None
+    fake.script = [503, "drop"]
+    out = io.StringIO()
+    assert run(writer, tmp_path / "j.jsonl", out)[0] == expected
+    assert fake.requests == CALLS + 2
+    assert {body["path"] for body in fake.bodies} == {"/api/chat"}
+    assert fake.bodies[0]["options"]["num_predict"] == 256
+    assert f"{fake.tokens:,} tokens" in out.getvalue()
+    fake.cut = True
+    assert run(writer, tmp_path / "k.jsonl")[1][CUT] == len(TEXTS)
+
+
+def test_what_passes_is_tried_again(fake: FakeServer, tmp_path: Path, expected: list[Written]) -> None:
+    fake.script = [429, 500, "ok", 503, "drop", 429, "ok", 502, 408]
+    out = io.StringIO()
+    assert run(writer_for(fake), tmp_path / "j.jsonl", out)[0] == expected
+    assert fake.requests == CALLS + 7
+    assert set(fake.finished.values()) == {1}
+    assert out.getvalue().count("such calls are repeated") == 1
+
+
+def test_the_wait_grows_and_minds_what_the_server_asks(
+    fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llm_calls, "FIRST_WAIT", 0.1)
+    fake.script = [500, 500, 500]
+    run(writer_for(fake, concurrency=1), tmp_path / "j.jsonl")
+    gaps = [after - before for before, after in zip(fake.times, fake.times[1:4], strict=False)]
+    assert [low <= gap < low + 0.6 for low, gap in zip((0.1, 0.2, 0.4), gaps, strict=True)] == [True] * 3
+    with serving(FakeServer(script=[429], retry_after="0.9")) as asking:
+        run(writer_for(asking, concurrency=1), tmp_path / "k.jsonl")
+        assert asking.times[1] - asking.times[0] >= 0.9
+
+
+def test_a_slow_call_is_given_up_tried_again_and_counted(
+    fake: FakeServer, tmp_path: Path, expected: list[Written]
+) -> None:
+    fake.script = ["ok", "slow"]
+    out = io.StringIO()
+    began = time.monotonic()
+    assert run(writer_for(fake, timeout=0.5), tmp_path / "j.jsonl", out)[0] == expected
+    assert time.monotonic() - began < 5
+    assert "timed out 0" in (tmp_path / "j.jsonl").read_text()
+    assert f"{fake.tokens:,} tokens" not in out.getvalue()  # more than the answers that came
+
+
+def test_a_server_that_stays_away_stops_the_run_and_what_is_written_stays(
+    fake: FakeServer, tmp_path: Path, expected: list[Written]
+) -> None:
+    fake.script = ["ok"] * 10 + [503] * 100
+    with pytest.raises(UserError, match="does not answer, after 3 attempts"):
+        run(writer_for(fake, retries=2), tmp_path / "j.jsonl")
+    assert sum(fake.finished.values()) == 10
+    fake.script = []
+    assert run(writer_for(fake), tmp_path / "j.jsonl")[0] == expected
+    assert set(fake.finished.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("action", "fix"),
+    [(401, "key_env"), (404, "url and model"), ({"message": "x", "code": "insufficient_quota"}, "top it up")],
+)
+def test_what_does_not_pass_is_not_tried_again(fake: FakeServer, tmp_path: Path, action: Any, fix: str) -> None:
+    fake.script = [action] * 100
+    with pytest.raises(UserError, match="failed") as caught:
+        run(writer_for(fake, concurrency=2), tmp_path / "j.jsonl")
+    assert fix in caught.value.fix
+    assert fake.requests <= 2
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    config = WriterConfig(kind="openai_like", url="http://127.0.0.1:9/v1", model="m", retries=1)
+    writer = llm_writer(SynthesisConfig(writer=config), 0)
+    assert writer is not None
+    with pytest.raises(UserError, match=r"m at http://127\.0\.0\.1:9/v1 does not answer"):
+        run(writer, tmp_path / "j.jsonl")
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_one_refused_prompt_does_not_stop_the_others(
+    fake: FakeServer, tmp_path: Path, concurrency: int, expected: list[Written]
+) -> None:
+    bad = PLAN[0].text  # the very first one
+    fake.refuse = f"Text: {bad}\n"
+    written, notes = run(writer_for(fake, concurrency=concurrency), tmp_path / "j.jsonl")
+    assert written == [item for item in expected if item.assignment.text != bad]
+    assert notes[REFUSED] == 1
+    requests = fake.requests
+    assert run(writer_for(fake), tmp_path / "j.jsonl") == (written, notes)
+    assert fake.requests == requests
+
+
+def test_a_server_that_refuses_everything_is_another_matter(fake: FakeServer, tmp_path: Path) -> None:
+    fake.refuse = "Text: "
+    with pytest.raises(UserError, match="takes none of the prompts"):
+        run(writer_for(fake, concurrency=2), tmp_path / "j.jsonl")
+    assert fake.requests < 10
+    assert (tmp_path / "j.jsonl").read_text() == ""
+
+
+def test_replies_that_are_cut_off(fake: FakeServer, tmp_path: Path) -> None:
+    fake.cut = True
+    out = io.StringIO()
+    written, notes = run(writer_for(fake), tmp_path / "j.jsonl", out)
+    assert notes[CUT] == len(TEXTS)
+    assert not any(item.answer for item in written)
+    assert "raise synthesis.writer.output_tokens" in out.getvalue()
+
+
+def test_a_budget_stops_the_run_and_nothing_is_paid_for_twice(
+    fake: FakeServer, tmp_path: Path, expected: list[Written]
+) -> None:
+    fake.delay = 0.01
+    limits = [4_000, 8_000, 12_000]
+    for limit in limits:
+        with pytest.raises(BudgetSpentError, match="used up") as caught:
+            run(writer_for(fake, concurrency=6, max_tokens=limit), tmp_path / "j.jsonl")
+        assert limit - 4_000 < fake.tokens <= limit
+        assert f"{fake.tokens:,} tokens are spent" in caught.value.why
+        assert "run the same command again" in caught.value.fix
+    assert run(writer_for(fake, concurrency=6, max_tokens=30_000), tmp_path / "j.jsonl")[0] == expected
+    assert set(fake.finished.values()) == {1}
+    assert fake.requests == CALLS
+
+
+def test_a_budget_in_money(fake: FakeServer, tmp_path: Path, expected: list[Written]) -> None:
+    prices = {"price_in": 1.0, "price_out": 2.0}
+    with pytest.raises(BudgetSpentError, match="used up"):
+        run(writer_for(fake, max_money=0.005, **prices), tmp_path / "j.jsonl")
+    assert 0.002 < 1e-6 * fake.tokens < 0.005
+    assert run(writer_for(fake, max_money=5.0, **prices), tmp_path / "j.jsonl")[0] == expected
+    assert set(fake.finished.values()) == {1}
+
+
+def test_where_the_server_does_not_count_we_do(fake: FakeServer, tmp_path: Path) -> None:
+    fake.usage = False
+    with pytest.raises(BudgetSpentError, match="used up"):
+        run(writer_for(fake, max_tokens=3_000), tmp_path / "j.jsonl")
+    assert 3 <= fake.requests < CALLS
+
+
+def test_the_estimate(fake: FakeServer, tmp_path: Path) -> None:
+    writer = writer_for(fake, price_in=1.0, price_out=2.0)
+    estimate = estimate_llm(TEXTS, writer, QUIET)
+    assert fake.requests == 0
+    assert (estimate.calls, estimate.questions) == (CALLS, len(TEXTS))
+    run(writer, tmp_path / "j.jsonl")
+    assert estimate.likely.total == pytest.approx(fake.tokens, rel=0.3)
+    assert fake.tokens <= estimate.most.total
+    assert estimate.likely_money is not None
+    assert estimate.likely_money < estimate.likely.total * 2e-6
+    journal = Journal(tmp_path / "j.jsonl")
+    assert estimate_llm(TEXTS, writer, QUIET, journal).calls == 0
+    journal.close()
+
+
+def test_the_estimate_of_what_is_left(fake: FakeServer, tmp_path: Path) -> None:
+    fake.script = ["ok"] * 9 + [401] * 100
+    with pytest.raises(UserError, match="failed"):
+        run(writer_for(fake, concurrency=1), tmp_path / "j.jsonl")
+    journal = Journal(tmp_path / "j.jsonl")
+    assert estimate_llm(TEXTS, writer_for(fake), QUIET, journal).calls == CALLS - 9
+    journal.close()
+
+
+def test_ctrl_c_keeps_what_is_there(fake: FakeServer, tmp_path: Path, expected: list[Written]) -> None:
+    fake.delay = 0.05
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt() -> None:
+        while sum(fake.finished.values()) < 15:
+            time.sleep(0.005)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        run(writer_for(fake), tmp_path / "j.jsonl")
+    lines = len((tmp_path / "j.jsonl").read_text().splitlines())
+    assert 10 <= lines < CALLS
+    time.sleep(0.2)
+    assert len((tmp_path / "j.jsonl").read_text().splitlines()) == lines  # nothing goes on behind our back
+    assert run(writer_for(fake), tmp_path / "j.jsonl")[0] == expected
+    assert fake.requests <= CALLS + 4  # those that were under way
+
+
+def test_no_key_in_errors_messages_and_files(fake: FakeServer, tmp_path: Path) -> None:
+    out = io.StringIO()
+    fake.script = [503, "ok", "ok", 401]
+    with pytest.raises(UserError) as caught:
+        run(writer_for(fake, concurrency=1), tmp_path / "j.jsonl", out)
+    assert "status 401 for key Bearer ***" in caught.value.why
+    assert caught.value.__context__ is None
+    fake.echo_key = True
+    run(writer_for(fake), tmp_path / "j.jsonl", out)
+    for text in (str(caught.value), repr(caught.value), out.getvalue(), (tmp_path / "j.jsonl").read_text()):
+        assert KEY not in text
+    assert "status 503 for key Bearer ***" in out.getvalue()
+
+
+def test_the_same_object_may_write_in_a_second_run(fake: FakeServer, tmp_path: Path, expected: list[Written]) -> None:
+    llm = OpenAILike(model="m", api_base=fake.url, api_key=KEY, is_chat_model=True, max_tokens=64, max_retries=0)
+    for name in ("one", "two"):
+        assert run(passed(llm), tmp_path / name)[0] == expected
+    assert fake.requests == 2 * CALLS
+
+
+def test_it_works_inside_of_a_running_event_loop(tmp_path: Path, expected: list[Written]) -> None:
+    async def notebook() -> list[Written]:
+        return run(passed(Local()), tmp_path / "j.jsonl")[0]
+
+    assert asyncio.run(notebook()) == expected
+
+
+def test_an_object_that_copies_its_prompt_writes_what_the_filters_can_drop(tmp_path: Path) -> None:
+    written, _ = run(passed(MockLLM()), tmp_path / "j.jsonl")
+    assert [item.assignment for item in written] == PLAN
+    assert all(item.answer in item.assignment.text for item in written)
+
+
+def test_an_object_that_fails(tmp_path: Path) -> None:
+    class Broken(Local):
+        service_token: str = KEY
+
+        def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+            raise ValueError(f"no such layer, {KEY}")
+
+    with pytest.raises(UserError, match="Broken local failed") as caught:
+        run(passed(Broken()), tmp_path / "j.jsonl")
+    assert caught.value.why == "ValueError: no such layer, ***"
