@@ -31,8 +31,9 @@ from raglift.runner import Runner
 from raglift.serve.models import Models
 from raglift.serve.parts import limits, pipelines
 from raglift.serve.result import RunResult
+from raglift.synthesis import review, training_sets
 from raglift.synthesis import stage as synthesis_stage
-from raglift.synthesis import training_sets
+from raglift.synthesis.review_file import read_rows
 from raglift.training import embedding_stage, llm_stage
 from raglift.training.examples import Example
 from raglift.training.outcome import read_outcome, strategy_key
@@ -67,6 +68,7 @@ class _Pipeline:
             "similarity": find_model(config.evaluation.similarity_model).revision,
         }
         self._sources = corpus_stage.read_sources(config)
+        self._review = read_rows(config.synthesis.review) if config.synthesis.review else None
         self._stores: dict[str, FaissStore] = {}
         self._writer: Generator | None = None
 
@@ -74,7 +76,7 @@ class _Pipeline:
         self._runner = runner
         corpus = self._corpus()
         base_index = self._index("base", corpus)
-        questions = self._synthesis(corpus, base_index)
+        questions = self._reviewed(self._synthesis(corpus, base_index))
         sets = self._training_sets(corpus, questions, base_index)
         self._embedding(corpus, questions)
         tuned_index = self._index("tuned", corpus)
@@ -114,7 +116,8 @@ class _Pipeline:
         return artifact
 
     def _synthesis(self, corpus: Artifact, index: Artifact) -> Artifact:
-        settings = {**self._config.synthesis.model_dump(mode="json"), "seed": self._config.seed}
+        # The review comes after it: a verdict must not have the questions written anew.
+        settings = {**self._config.synthesis.model_dump(mode="json", exclude={"review"}), "seed": self._config.seed}
         if settings["filters"] is None:
             settings["filters"] = plugins.names("question filter")
         return self._runner.stage(
@@ -130,6 +133,19 @@ class _Pipeline:
                 self._stores["base"],
                 job,
             ),
+        )
+
+    def _reviewed(self, questions: Artifact) -> Artifact:
+        if self._review is None:
+            return questions
+        rows, written = self._review, _synthetic(questions)
+        review.check(rows, written, str(self._config.synthesis.review), self._display.warn)
+        return self._runner.stage(
+            "review",
+            review.VERSION,
+            {},
+            {"questions": questions.key, "review": review.key_of(rows)},
+            lambda job: review.build(rows, written, self._loaded.text_of, job),
         )
 
     def _load_writer(self) -> Generator:

@@ -21,6 +21,7 @@ FOLDERS = {
     "question filter": "synthesis/filters",
     "prompt": "prompting",
     "response metric": "evaluation/metrics",
+    "exchange format": "exchange/formats",
 }
 """Kind of plug-in -> folder under the package."""
 
