@@ -34,22 +34,27 @@ def add_commands(add: Add, add_for_run: Add) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> Answer:
+    from dataclasses import asdict
+
     from raglift.exchange.files import load, refuse_existing, write
     from raglift.progress import Progress
 
     load(arguments.format)  # a misspelt name shows before the run is opened
     refuse_existing(arguments.out)
     from raglift.exchange.run import open_questions, question_set
+    from raglift.exchange.sets import counted
 
     content = question_set(open_questions(arguments.run, arguments.workspace), arguments.split, arguments.origin)
     display = Progress(quiet=arguments.quiet)
-    lost = write(content, arguments.out, arguments.format, arguments.passages, display)
-    value = {"out": str(arguments.out), "format": arguments.format, "questions": len(content.questions), "lost": lost}
-    return Answer(value, [f"{len(content.questions)} questions: {arguments.out}"])
+    made = write(content, arguments.out, arguments.format, arguments.passages, display)
+    value = {"out": str(arguments.out), "format": arguments.format, **asdict(made)}
+    parts = [f"{counted(made.questions, 'question')}, {counted(made.passages, 'passage')}: {arguments.out}"]
+    return Answer(value, parts)
 
 
 def _import(arguments: argparse.Namespace) -> Answer:
     from raglift.exchange.importing import import_questions
+    from raglift.exchange.sets import counted
     from raglift.progress import Progress
 
     found = import_questions(arguments.file, arguments.format, arguments.out, Progress(quiet=arguments.quiet))
@@ -61,7 +66,8 @@ def _import(arguments: argparse.Namespace) -> Answer:
         "passages": found.passages,
     }
     parts = [
-        f"{found.count} questions ({found.unanswerable} unanswerable), {found.passages} passages: {found.folder}",
+        f"{counted(found.count, 'question')} ({found.unanswerable:,} unanswerable), "
+        f"{counted(found.passages, 'passage')}: {found.folder}",
         f"over these passages: data.beir={found.folder}",
         f"over your own documents: data.documents=DIR data.questions={found.questions}",
     ]
@@ -70,10 +76,11 @@ def _import(arguments: argparse.Namespace) -> Answer:
 
 def _review(arguments: argparse.Namespace) -> Answer:
     from raglift.exchange.run import write_review
+    from raglift.exchange.sets import counted
 
     count = write_review(arguments.run, arguments.out, arguments.workspace)
     parts = [
-        f"{count} questions: {arguments.out}",
+        f"{counted(count, 'question')}: {arguments.out}",
         "Write accept or reject under verdict, a correction under new_question or new_answer, and run again with",
         f"synthesis.review={arguments.out}",
     ]

@@ -95,8 +95,10 @@ def in_order(content: QuestionSet) -> tuple[list[Document], list[QAPair]]:
 
 def written_and_read(content: QuestionSet, name: str) -> tuple[QuestionSet, list[str]]:
     with tempfile.TemporaryDirectory() as folder:
-        lost = write(content, Path(folder) / "file", name, display=QUIET)
-        return read(Path(folder) / "file", name, QUIET), lost
+        made = write(content, Path(folder) / "file", name, display=QUIET)
+        found = read(Path(folder) / "file", name, QUIET)
+        assert (made.questions, made.passages) == (len(found.questions), len(found.documents))
+        return found, list(made.lost)
 
 
 @every_format
@@ -159,7 +161,7 @@ def rich() -> QuestionSet:
 @every_format
 def test_every_loss_of_a_rich_set_is_said(name: str, tmp_path: Path) -> None:
     said = io.StringIO()
-    lost = write(rich(), tmp_path / "out", name, display=Progress(stream=said))
+    lost = write(rich(), tmp_path / "out", name, display=Progress(stream=said)).lost
     assert lost
     for loss in lost:
         assert f"warning: {name} cannot hold {loss}." in said.getvalue()

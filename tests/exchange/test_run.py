@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,7 +126,7 @@ def test_import_writes_what_a_run_reads(tmp_path: Path, capsys: pytest.CaptureFi
     out = tmp_path / "imported"
     assert cli.main(["import", str(tmp_path / "dev-v2.0.json"), "--format", "squad", "--out", str(out)]) == 0
     printed = capsys.readouterr()
-    assert f"2 questions (1 unanswerable), 1 passages: {out}" in printed.out
+    assert f"2 questions (1 unanswerable), 1 passage: {out}" in printed.out
     assert "plausible_answers (1 times)" in printed.err
     documents, questions = read_beir(str(out))
     assert [document.text for document in documents] == [TIDES]
@@ -157,7 +159,7 @@ def test_import_says_what_a_run_does_not_use(tmp_path: Path, capsys: pytest.Capt
     said = capsys.readouterr().err
     assert "a run does not use 1 question whose passage the file does not have." in said
     assert "the split of 1 question" in said
-    assert "that 1 question are synthetic" in said
+    assert "the synthetic origin of 1 question" in said
     documents, questions = read_beir(str(found.folder))
     assert ([d.source for d in documents], [q.question for q in questions]) == (["7"], ["c?"])
 
@@ -203,11 +205,18 @@ def test_ragas_reads_what_is_written_for_it(run: Path, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
-    def pieces() -> object:
-        yield "one\n"
-        raise KeyboardInterrupt
+    def stop(record: int) -> int:
+        if record == 1:
+            raise KeyboardInterrupt
+        return record
 
     for name in ("", "folder.txt"):
         with pytest.raises(KeyboardInterrupt):
-            files.save(tmp_path / "out", {name: pieces()}, 1, QUIET)  # type: ignore[dict-item]
+            files.save(tmp_path / "out", {name: files.JsonLines([0, 1, 2], stop)}, QUIET)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_it_is_there_with_the_package() -> None:
+    code = "import raglift; print(raglift.exchange.read.__module__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "raglift.exchange.files\n"

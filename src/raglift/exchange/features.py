@@ -47,14 +47,21 @@ class Eraser:
     erase: Callable[[QuestionSet], tuple[QuestionSet, int]]
 
 
-def reduce(content: QuestionSet, holds: Collection[Feature]) -> tuple[QuestionSet, list[str]]:
-    """What of a set of passages (`as_passages`) a format can hold, and what of it is lost."""
+def reduce(
+    content: QuestionSet, holds: Collection[Feature], advance: Callable[[float], None] = lambda _: None
+) -> tuple[QuestionSet, list[str]]:
+    """What of a set of passages (`as_passages`) a format can hold, and what of it is lost.
+
+    Args:
+        advance: Told how many more features are seen to.
+    """
     lost = []
     for feature, eraser in ERASERS.items():
         if feature not in holds:
             content, changed = eraser.erase(content)
             if changed:
                 lost.append(eraser.said(changed))
+        advance(1)
     return content, lost
 
 
@@ -197,7 +204,7 @@ ERASERS: dict[Feature, Eraser] = {
         _dropped("question", "(left out) without an answer that stands in a passage"), _without_free_answers
     ),
     "judgements beyond the answer": Eraser(
-        _said("the answers and evidence beyond the words of one passage that are the answer"), _answer_only
+        _said("what shows the answers beyond their own words in one passage,"), _answer_only
     ),
     "passages of unanswerable questions": Eraser(
         _said("what stands beside the unanswerable"),

@@ -5,20 +5,53 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from raglift import plugins
 from raglift.artifacts import disk_errors
 from raglift.errors import UserError
-from raglift.exchange.features import Feature, reduce
-from raglift.exchange.sets import Passages, QuestionSet, as_passages, counted, numbered
+from raglift.exchange.features import ERASERS, Feature, reduce
+from raglift.exchange.sets import Passages, QuestionSet, as_passages, numbered
 from raglift.exchange.source import Source
 from raglift.progress import Progress
 
 KIND = "exchange format"
+T = TypeVar("T")
+
+
+class Pieces(Protocol):
+    """The text of a file, in as many pieces as there are to count."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+
+class JsonLines(Generic[T]):
+    """A line for each record, made when it is written."""
+
+    def __init__(self, records: Sequence[T], row: Callable[[T], Any]) -> None:
+        self._records = records
+        self._row = row
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[str]:
+        return (json_text(self._row(record)) + "\n" for record in self._records)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What stands in a written file, and in words what of the set does not."""
+
+    questions: int
+    passages: int
+    lost: tuple[str, ...]
 
 
 class Format(Protocol):
@@ -43,9 +76,8 @@ class Format(Protocol):
         A question without an id has "". Reading what `files` made of a set gives that set again.
         """
 
-    def files(self, content: QuestionSet) -> Mapping[str, Iterable[str]]:
-        """File name within the folder ("" where the format is one file) -> its text in pieces, one a question or
-        passage where that is possible."""
+    def files(self, content: QuestionSet) -> Mapping[str, Pieces]:
+        """File name within the folder ("" where the format is one file) -> its text."""
 
 
 def load(name: str) -> Format:
@@ -77,8 +109,8 @@ def read(path: str | Path, format: str, display: Progress | None = None) -> Ques
     """
     display = display or Progress()
     layout = load(format)
-    with display.stage(f"reading {Path(path).name}", unit="lines") as bar:
-        source = Source(Path(path).expanduser(), format, bar.advance)
+    with display.stage(f"reading {Path(path).name}", unit="records") as bar:
+        source = Source(Path(path).expanduser(), format, bar)
         content = layout.read(source)
     content = QuestionSet(content.documents, (), numbered(content.questions))
     if not content.questions:
@@ -96,7 +128,7 @@ def write(
     format: str,
     passages: Passages = "auto",
     display: Progress | None = None,
-) -> list[str]:
+) -> Written:
     """Write a question set for another project.
 
     Args:
@@ -108,7 +140,7 @@ def write(
         display: Shows how far it is, and warns of what is lost.
 
     Returns:
-        What the format cannot hold and is therefore not in the file, in words.
+        How much was written, and in `lost` what the format cannot hold and is therefore not in the file.
 
     Raises:
         UserError: There is no such format, nothing to write, or something at `path` already.
@@ -116,20 +148,21 @@ def write(
     display = display or Progress()
     layout = load(format)
     kept, lost = as_passages(content, passages)
-    kept, more = reduce(kept, layout.holds)
+    with display.stage(f"fitting the questions to {format}", len(ERASERS), "features") as bar:
+        kept, more = reduce(kept, layout.holds, bar.advance)
     if not kept.questions:
         raise UserError(
             "There is no question to write.",
             f"Of {len(content.questions)}, the format {format!r} can hold none." if content.questions else "",
             "Choose another format, split or origin.",
         )
-    save(Path(path).expanduser(), layout.files(kept), len(kept.questions), display)
+    save(Path(path).expanduser(), layout.files(kept), display)
     for loss in (*lost, *more):
         display.warn(f"{format} cannot hold {loss}.")
-    return [*lost, *more]
+    return Written(len(kept.questions), len(kept.documents), (*lost, *more))
 
 
-def save(path: Path, files: Mapping[str, Iterable[str]], questions: int, display: Progress) -> None:
+def save(path: Path, files: Mapping[str, Pieces], display: Progress) -> None:
     """Write a file, or a folder of files, whole or not at all.
 
     Raises:
@@ -140,14 +173,15 @@ def save(path: Path, files: Mapping[str, Iterable[str]], questions: int, display
     with disk_errors(path.parent, "another place"):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with display.stage(f"writing {counted(questions, 'question')} to {path.name}", unit="lines") as bar:
+            total = sum(map(len, files.values()))
+            with display.stage(f"writing {path.name}", total, "pieces") as bar:
                 for name, pieces in files.items():
                     target = temporary / name if name else temporary
                     target.parent.mkdir(parents=True, exist_ok=True)
                     with target.open("w", encoding="utf-8", newline="") as file:
                         for piece in pieces:
                             file.write(piece)
-                            bar.advance(piece.count("\n"))
+                            bar.advance()
             os.replace(temporary, path)
         except BaseException:
             with suppress(OSError):
@@ -161,6 +195,6 @@ def refuse_existing(path: Path) -> None:
         raise UserError(f"{path} is there already.", "Nothing is overwritten.", "Name another place, or remove it.")
 
 
-def json_line(value: Any) -> str:
-    """One line of a JSON Lines file."""
-    return json.dumps(value, ensure_ascii=False) + "\n"
+def json_text(value: Any) -> str:
+    """JSON on one line, in characters rather than escapes."""
+    return json.dumps(value, ensure_ascii=False)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from raglift.exchange.features import reduce
-from raglift.exchange.files import json_line, load, read, refuse_existing, save
+from raglift.exchange.features import ERASERS, reduce
+from raglift.exchange.files import JsonLines, load, read, refuse_existing, save
 from raglift.exchange.sets import QuestionSet, counted
 from raglift.progress import Progress
 from raglift.records import Document, Evidence, QAPair
@@ -52,11 +51,14 @@ def import_questions(path: str | Path, format: str, out: str | Path, display: Pr
     content = read(path, format, display)
     beir = load("beir")
     # A run splits people's questions itself, and takes one file of judgements.
-    kept, lost = reduce(_for_a_run(content), beir.holds)
-    lost += _not_used(content)
-    files = {**beir.files(kept), QUESTIONS: _question_lines(content)}
-    save(out, files, len(kept.questions), display)
+    with display.stage("fitting the questions to a run", len(ERASERS), "features") as bar:
+        kept, lost = reduce(_for_a_run(content), beir.holds, bar.advance)
+    by_id = {document.id: document for document in content.documents}
+    lines = JsonLines(content.questions, lambda question: _row(question, by_id))
+    save(out, {**beir.files(kept), QUESTIONS: lines}, display)
     for loss in lost:
+        display.warn(f"with data.beir a run does not use {loss}.")
+    for loss in _not_used(content):
         display.warn(f"a run does not use {loss}.")
     unanswerable = sum(not question.answerable for question in kept.questions)
     return Imported(out, out / QUESTIONS, len(kept.documents), len(kept.questions), unanswerable)
@@ -77,16 +79,11 @@ def _not_used(content: QuestionSet) -> list[str]:
         lost.append(f"the split of {counted(splits, 'question')}: it makes its own (data.dev_share)")
     written = sum(question.origin == "synthetic" for question in content.questions)
     if written:
-        lost.append(f"that {counted(written, 'question')} are synthetic: they judge as if people had written them")
+        lost.append(f"the synthetic origin of {counted(written, 'question')}: they judge as if people had written them")
     empty = sum(not document.text.strip() for document in content.documents)
     if empty:
         lost.append(f"{counted(empty, 'passage')} without text")
     return lost
-
-
-def _question_lines(content: QuestionSet) -> Iterator[str]:
-    by_id = {document.id: document for document in content.documents}
-    return (json_line(_row(question, by_id)) for question in content.questions)
 
 
 def _row(question: QAPair, by_id: dict[str, Document]) -> dict[str, Any]:

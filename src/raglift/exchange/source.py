@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from raglift.errors import UserError
+from raglift.progress import Bar
 
 Steps = Sequence[str | int]
 Id = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
@@ -25,6 +26,7 @@ class Layout(BaseModel):
 
 
 Model = TypeVar("Model", bound=Layout)
+T = TypeVar("T")
 
 
 class Source:
@@ -33,17 +35,17 @@ class Source:
     Args:
         path: A file, or a folder where the format is one.
         name: The format's name, for messages.
-        advance: Told how many more lines are read.
+        bar: Shows how many records are read.
 
     Attributes:
         unheld: What the file says and raglift's records cannot hold -> how often.
     """
 
-    def __init__(self, path: Path, name: str, advance: Callable[[float], None] = lambda _: None) -> None:
+    def __init__(self, path: Path, name: str, bar: Bar) -> None:
         self.path = path
         self.unheld: Counter[str] = Counter()
         self._name = name
-        self._advance = advance
+        self._bar = bar
         self._text = ""
 
     def json(self, model: type[Model]) -> Model:
@@ -59,9 +61,15 @@ class Source:
         except ValidationError as error:
             detail = error.errors(include_url=False)[0]
             raise self.wrong(_said(detail), detail["loc"]) from error
-        self._advance(1 + self._text.count("\n"))
         self._count_unheld(found)
         return found
+
+    def each(self, items: Collection[T]) -> Iterator[T]:
+        """The items one after the other, as the bar shows."""
+        self._bar.total = (self._bar.total or 0) + len(items)
+        for item in items:
+            yield item
+            self._bar.advance()
 
     def lines(self, model: type[Model], file: str = "") -> Iterator[tuple[int, Model]]:
         """Every line that is not empty, with its number.
@@ -72,7 +80,10 @@ class Source:
         Raises:
             UserError: As `json`.
         """
-        for number, line in enumerate(self.text(file).split("\n"), 1):
+        lines = self.text(file).split("\n")
+        self._bar.total = (self._bar.total or 0) + len(lines)
+        for number, line in enumerate(lines, 1):
+            self._bar.advance()
             if not line.strip():
                 continue
             value = self._value(line, number - 1, file)
@@ -82,7 +93,6 @@ class Source:
                 detail = error.errors(include_url=False)[0]
                 where = _dotted(detail["loc"])
                 raise self.wrong_line(f"{where} {_said(detail)}".strip(), number, file) from error
-            self._advance(1)
             self._count_unheld(found)
             yield number, found
 

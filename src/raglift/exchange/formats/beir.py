@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from pydantic import Field
 
 from raglift.errors import UserError
 from raglift.exchange.features import Feature
-from raglift.exchange.files import json_line
+from raglift.exchange.files import JsonLines, Pieces, json_text
 from raglift.exchange.sets import QuestionSet, pair, passage, whole
 from raglift.exchange.source import Id, Layout, Source
 from raglift.records import Document, Evidence, QAPair, Split
@@ -70,7 +70,7 @@ class Beir:
         for number, row in source.lines(_Passage, "corpus.jsonl"):
             if row.id in documents:
                 raise source.wrong_line(f"it repeats the _id {row.id!r}", number, "corpus.jsonl")
-            metadata = {k: v if isinstance(v, str) else json_line(v).strip() for k, v in (row.metadata or {}).items()}
+            metadata = {k: v if isinstance(v, str) else json_text(v) for k, v in (row.metadata or {}).items()}
             text = f"{row.title}\n{row.text}" if row.title else row.text
             documents[row.id] = passage(row.id, text, metadata | ({"title": row.title} if row.title else {}))
         queries: dict[str, _Query] = {}
@@ -82,7 +82,7 @@ class Beir:
         questions = [_question(query, judged.get(name, []), split.get(name)) for name, query in queries.items()]
         return QuestionSet(tuple(documents.values()), (), tuple(questions))
 
-    def files(self, content: QuestionSet) -> Mapping[str, Iterable[str]]:
+    def files(self, content: QuestionSet) -> Mapping[str, Pieces]:
         """The judgements of a split stand in a file of its name.
 
         Raises:
@@ -94,9 +94,9 @@ class Beir:
                 raise UserError(
                     f"The id {name!r} cannot stand in qrels.", "Its columns are separated by tabs.", "Rename it."
                 )
-        found: dict[str, Iterable[str]] = {
-            "corpus.jsonl": (json_line(_corpus_row(document)) for document in content.documents),
-            "queries.jsonl": (json_line(_query_row(question)) for question in content.questions),
+        found: dict[str, Pieces] = {
+            "corpus.jsonl": JsonLines(content.documents, _corpus_row),
+            "queries.jsonl": JsonLines(content.questions, _query_row),
         }
         for split in get_args(Split):
             rows = [

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from raglift.exchange.features import Feature
-from raglift.exchange.files import json_line
+from raglift.exchange.files import JsonLines, Pieces
 from raglift.exchange.sets import QuestionSet, pair, passage, unnamed_passage, whole
 from raglift.exchange.source import Id, Layout, Source
 from raglift.records import Document, Evidence, Origin, QAPair, Split
@@ -29,7 +29,7 @@ class _Line(Layout):
     scores: dict[str, float] | None = None
 
 
-class JsonLines:
+class PlainLines:
     """`question`, and where there are any `id`, `answers` or `answer`, `contexts` or `context`, and the rest."""
 
     name = "jsonl"
@@ -79,10 +79,10 @@ class JsonLines:
             )
         return QuestionSet(tuple(documents.values()), (), tuple(questions))
 
-    def files(self, content: QuestionSet) -> Mapping[str, Iterable[str]]:
+    def files(self, content: QuestionSet) -> Mapping[str, Pieces]:
         """`contexts`, `context_ids`, `spans` (characters, end not included) and `grades` run in parallel."""
         by_id = {document.id: document for document in content.documents}
-        return {"": (json_line(_line(question, by_id)) for question in content.questions)}
+        return {"": JsonLines(content.questions, lambda question: _line(question, by_id))}
 
 
 def _evidence(source: Source, number: int, line: _Line) -> Iterable[tuple[Document, Evidence]]:
@@ -129,4 +129,4 @@ def _line(question: QAPair, by_id: Mapping[str, Document]) -> dict[str, Any]:
     }
 
 
-PLUGIN = JsonLines()
+PLUGIN = PlainLines()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from raglift.exchange.features import Feature
+from raglift.exchange.files import Pieces
 from raglift.exchange.sets import QuestionSet, pair, passage, whole
 from raglift.exchange.source import Layout, Source
 
@@ -47,11 +48,11 @@ class LlamaIndexQA:
                     raise source.wrong(f"is {node!r}, which `corpus` does not have", ["relevant_docs", name, place])
         questions = [
             pair(name, text, evidence=[whole(documents[node]) for node in file.relevant_docs.get(name, [])])
-            for name, text in file.queries.items()
+            for name, text in source.each(file.queries.items())
         ]
         return QuestionSet(tuple(documents.values()), (), tuple(questions))
 
-    def files(self, content: QuestionSet) -> Mapping[str, Iterable[str]]:
+    def files(self, content: QuestionSet) -> Mapping[str, Pieces]:
         """In ASCII and indented by 4, like LlamaIndex's own."""
         source = {document.id: document.source for document in content.documents}
         value = {

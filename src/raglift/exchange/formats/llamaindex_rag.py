@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from raglift.exchange.features import Feature
+from raglift.exchange.files import Pieces
 from raglift.exchange.sets import QuestionSet, pair, unnamed_passage, whole
 from raglift.exchange.source import Layout, Source
 from raglift.records import Document, QAPair
@@ -43,7 +44,7 @@ class LlamaIndexRag:
         """What `LabelledRagDataset.from_json` reads."""
         documents: dict[str, Document] = {}
         questions = []
-        for example in source.json(_File).examples:
+        for example in source.each(source.json(_File).examples):
             contexts = [unnamed_passage(text) for text in example.reference_contexts or []]
             documents |= {document.id: document for document in contexts}
             for by in (example.query_by, example.reference_answer_by):
@@ -60,7 +61,7 @@ class LlamaIndexRag:
             )
         return QuestionSet(tuple(documents.values()), (), tuple(questions))
 
-    def files(self, content: QuestionSet) -> Mapping[str, Iterable[str]]:
+    def files(self, content: QuestionSet) -> Mapping[str, Pieces]:
         """In ASCII and indented by 4, like LlamaIndex's own."""
         text = {document.id: document.text for document in content.documents}
         value = {"examples": [_example(question, text) for question in content.questions]}

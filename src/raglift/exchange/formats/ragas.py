@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from raglift.exchange.features import Feature
-from raglift.exchange.files import json_line
+from raglift.exchange.files import JsonLines, Pieces
 from raglift.exchange.sets import QuestionSet, pair, passage, unnamed_passage, whole
 from raglift.exchange.source import Id, Layout, Source
-from raglift.records import Document
+from raglift.records import Document, QAPair
 
 
 class _Sample(Layout):
@@ -44,21 +45,20 @@ class Ragas:
             questions.append(pair("", sample.user_input, [sample.reference], map(whole, contexts)))
         return QuestionSet(tuple(documents.values()), (), tuple(questions))
 
-    def files(self, content: QuestionSet) -> Mapping[str, Iterable[str]]:
+    def files(self, content: QuestionSet) -> Mapping[str, Pieces]:
         """One line a question; `response` and `retrieved_contexts` are for the pipeline that is judged to add."""
         by_id = {document.id: document for document in content.documents}
-        lines = (
-            json_line(
-                {
-                    "user_input": question.question,
-                    "reference": question.answers[0] if question.answers else "",
-                    "reference_contexts": [by_id[item.document_id].text for item in question.evidence],
-                    "reference_context_ids": [by_id[item.document_id].source for item in question.evidence],
-                }
-            )
-            for question in content.questions
-        )
-        return {"": lines}
+        return {"": JsonLines(content.questions, lambda question: _row(question, by_id))}
+
+
+def _row(question: QAPair, by_id: Mapping[str, Document]) -> dict[str, Any]:
+    passages = [by_id[item.document_id] for item in question.evidence]
+    return {
+        "user_input": question.question,
+        "reference": question.answers[0] if question.answers else "",
+        "reference_contexts": [document.text for document in passages],
+        "reference_context_ids": [document.source for document in passages],
+    }
 
 
 PLUGIN = Ragas()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
 
 from raglift.exchange.features import Feature
+from raglift.exchange.files import Pieces
 from raglift.exchange.sets import QuestionSet, pair, unnamed_passage
 from raglift.exchange.source import Id, Layout, Source
 from raglift.records import Document, Evidence, QAPair
@@ -63,7 +64,7 @@ class Squad:
         """Every paragraph is a passage; its id is made from its title and text."""
         documents: dict[str, Document] = {}
         questions = []
-        for i, article in enumerate(source.json(_File).data):
+        for i, article in enumerate(source.each(source.json(_File).data)):
             for j, paragraph in enumerate(article.paragraphs):
                 document = unnamed_passage(paragraph.context, article.title)
                 documents[document.id] = document
@@ -72,7 +73,7 @@ class Squad:
                     questions.append(_question(source, place, asked, document))
         return QuestionSet(tuple(documents.values()), (), tuple(questions))
 
-    def files(self, content: QuestionSet) -> Mapping[str, Iterable[str]]:
+    def files(self, content: QuestionSet) -> Mapping[str, Pieces]:
         """An unanswerable question stands under the first paragraph: the documents do not answer it anywhere."""
         of = {question.id: question.evidence[0].document_id for question in content.questions if question.evidence}
         asked: dict[str, list[QAPair]] = {document.id: [] for document in content.documents}
