@@ -121,7 +121,8 @@ def strategies_table() -> ModuleType:
 
 def test_the_pages_are_there() -> None:
     names = {page.name for page in PAGES}
-    wanted = ["install", "data", "synthesis", "tuning", "evaluation", "artifacts", "python", "commands", "report"]
+    wanted = ["install", "data", "synthesis", "exchange", "tuning", "evaluation", "artifacts", "python", "commands"]
+    wanted.append("report")
     assert {f"{name}.md" for name in wanted} <= names
     readme = (ROOT / "README.md").read_text("utf-8")
     assert "](docs/" in readme
@@ -200,6 +201,7 @@ def test_every_strategy_has_a_config() -> None:
 def test_every_plugin_is_described() -> None:
     synthesis = set(inline((ROOT / "docs" / "synthesis.md").read_text("utf-8")))
     missing = {*plugins.names("question kind"), *plugins.names("question filter")} - synthesis
+    missing |= set(plugins.names("exchange format")) - set(inline((ROOT / "docs" / "exchange.md").read_text("utf-8")))
     evaluation = (ROOT / "docs" / "evaluation.md").read_text("utf-8")
     missing |= {name for name in plugins.names("response metric") if f"**{name}**" not in evaluation}
     tuning = set(inline((ROOT / "docs" / "tuning.md").read_text("utf-8")))

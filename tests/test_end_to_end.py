@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import yaml
 import raglift
 from raglift.artifacts import MANIFEST
 from raglift.errors import UserError
+from raglift.exchange.run import question_set, synthetic_questions, write_review
 from raglift.serve.result import read_status
+from raglift.synthesis.review_file import read_rows, write_rows
 from raglift.workspace import hold
 from tests.tiny import QUESTIONS, SENTENCES
 
@@ -187,6 +190,36 @@ def test_another_set_over_the_same_documents_is_scored(finished: Path, tmp_path:
             raglift.evaluate(run, tmp_path)
 
 
+def test_a_review_is_fed_back_without_a_question_written_anew(
+    config: dict[str, Any], finished: Path, tmp_path: Path
+) -> None:
+    workspace = finished / "indexes"
+    write_review("tiny", tmp_path / "all.csv", workspace)
+    first, second, *others = read_rows(tmp_path / "all.csv")
+    decided = [
+        replace(first, verdict="reject", note="no words"),
+        replace(second, new_question="What is it?", new_answer="it"),
+        *others,
+    ]
+    for name, rows in (("one.csv", decided), ("two.jsonl", decided[::-1])):
+        write_rows(tmp_path / name, rows)
+        synthesis = {**config["synthesis"], "review": str(tmp_path / name)}
+        run = raglift.run(
+            {**config, "run": "reviewed", "workspace": str(workspace), "synthesis": synthesis}, quiet=True
+        )
+        stages = {stage["name"]: stage["cached"] for stage in run.report["stages"]}
+        assert list(stages) == [*STAGES[:3], "review", *STAGES[3:]]
+        again = name == "two.jsonl"  # the same decisions, written otherwise
+        assert stages["synthesis"]
+        assert [stages[stage] for stage in ("review", "training_sets", "embedding", "evaluation")] == [again] * 4
+    rows = [row for row in run.report["funnel"] if row["stage"] == "review"]
+    assert {row["count"] for row in rows if row["reason"].endswith("rejected: no words")} == {1}
+    before, after = synthetic_questions(run, "synthesis"), synthetic_questions(run)
+    assert after[1:] == before[2:]
+    assert (after[0].question, after[0].answers, after[0].split) == ("What is it?", ("it",), before[1].split)
+    assert {q.id for q in question_set(run).questions} == {q.id for q in (*run.corpus.human, *after)}
+
+
 def test_two_runs_in_one_workspace(config: dict[str, Any], finished: Path) -> None:
     with hold(finished / "indexes", "the test"), pytest.raises(UserError, match="Another run") as caught:
         raglift.run({**config, "workspace": str(finished / "indexes")}, quiet=True)
@@ -200,6 +233,7 @@ def test_two_runs_in_one_workspace(config: dict[str, Any], finished: Path) -> No
         ({"embedding": {"model": "all-MiniLM"}}, "There is no model called 'all-MiniLM'"),
         ({"data": {"documents": "nowhere"}}, "There is no folder 'nowhere'"),
         ({"llm": {"strategies": ["lora", "full"]}}, "parameters"),
+        ({"synthesis": {"review": "nowhere.csv"}}, "review file nowhere.csv cannot be read"),
         ({"embedding": {"objective": "answer_only"}}, "'answer_only' cannot train the embedding model"),
         ({"llm": {"objective": "multiple_negatives"}}, "'multiple_negatives' cannot train the llm model"),
         ({"evaluation": {"retrieval": ["RR@10", "nDCG@0"]}}, "nDCG@0"),

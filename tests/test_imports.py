@@ -17,7 +17,7 @@ LAYERS = (
     ("config", "artifacts", "plugins", "progress", "job", "workspace"),
     ("corpus", "models", "training", "index", "evaluation"),
     ("strategies", "prompting", "synthesis"),
-    ("report", "release", "serve", "engines"),
+    ("report", "release", "serve", "engines", "exchange"),
     ("runner", "pipeline", "estimation", "api"),
     ("cli", "doctor", "__main__"),
 )

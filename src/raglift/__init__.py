@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raglift import exchange as exchange
     from raglift.api import estimate as estimate
     from raglift.api import evaluate as evaluate
     from raglift.api import open_run as open_run
@@ -25,7 +26,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # seven times slower. Read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__all__ = ["__version__", "estimate", "evaluate", "open_run", "run"]
+__all__ = ["__version__", "estimate", "evaluate", "exchange", "open_run", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -34,4 +35,8 @@ def __getattr__(name: str) -> Any:
         from raglift import api
 
         return getattr(api, name)
+    if name == "exchange":
+        from importlib import import_module
+
+        return import_module("raglift.exchange")
     raise AttributeError(f"module 'raglift' has no attribute {name!r}")

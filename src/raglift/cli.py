@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from raglift.cli_exchange import add_commands
 from raglift.cli_output import Answer, Table, as_json, as_text, number, score_tables, write
 from raglift.errors import UserError
 
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = add_for_run("evaluate", _evaluate, "Score a finished run on another data set.")
     evaluate.add_argument("--data", required=True, type=Path, metavar="DIR", help="a folder in BEIR layout")
     evaluate.add_argument("--quiet", action="store_true", help="show no progress")
+    add_commands(add, add_for_run)
     add("strategies", _strategies, "List the training strategies and when to use each.")
     config = commands.add_parser("config", help="About configuration files.")
     schema = config.add_subparsers(dest="about", metavar="WHAT", required=True)

@@ -135,6 +135,8 @@ class SynthesisConfig(Section):
     """Questions written at once."""
     temperature: NotNegative = 0.0
     """0 writes the likeliest text, the same on every run."""
+    review: Name | None = None
+    """A file of `raglift review` with a person's verdicts: rejected questions are dropped, corrected ones replaced."""
 
 
 class TuningConfig(Section):

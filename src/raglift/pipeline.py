@@ -33,9 +33,10 @@ from raglift.runner import Runner
 from raglift.serve.models import Models
 from raglift.serve.parts import limits, pipelines
 from raglift.serve.result import RunResult
+from raglift.synthesis import review, training_sets
 from raglift.synthesis import stage as synthesis_stage
-from raglift.synthesis import training_sets
 from raglift.synthesis.llm_build import llm_writer
+from raglift.synthesis.review_file import read_rows
 from raglift.training import embedding_stage, llm_stage
 from raglift.training.examples import Example
 from raglift.training.outcome import read_outcome, strategy_key
@@ -74,6 +75,7 @@ class _Pipeline:
             "similarity": find_model(config.evaluation.similarity_model).revision,
         }
         self._sources = corpus_stage.read_sources(config, display)
+        self._review = read_rows(config.synthesis.review) if config.synthesis.review else None
         self._stores: dict[str, FaissStore] = {}
         self._writer: Generator | None = None
 
@@ -81,7 +83,7 @@ class _Pipeline:
         self._runner = runner
         corpus = self._corpus()
         base_index = self._index("base", corpus)
-        questions = self._synthesis(corpus, base_index)
+        questions = self._reviewed(self._synthesis(corpus, base_index))
         sets = self._training_sets(corpus, questions, base_index)
         self._embedding(corpus, questions)
         tuned_index = self._index("tuned", corpus)
@@ -128,8 +130,9 @@ class _Pipeline:
         return artifact
 
     def _synthesis(self, corpus: Artifact, index: Artifact) -> Artifact:
+        # The review comes after it: a verdict must not have the questions written anew.
         local = {"model", "batch_size", "temperature"} if self._llm_writer else set()
-        settings = self._config.synthesis.model_dump(mode="json", exclude={"writer"} | local)
+        settings = self._config.synthesis.model_dump(mode="json", exclude={"writer", "review"} | local)
         settings["seed"] = self._config.seed
         if settings["filters"] is None:
             settings["filters"] = plugins.names("question filter")
@@ -147,6 +150,19 @@ class _Pipeline:
                 job,
                 self._llm_writer,
             ),
+        )
+
+    def _reviewed(self, questions: Artifact) -> Artifact:
+        if self._review is None:
+            return questions
+        rows, written = self._review, _synthetic(questions)
+        review.check(rows, written, str(self._config.synthesis.review), self._display.warn)
+        return self._runner.stage(
+            "review",
+            review.VERSION,
+            {},
+            {"questions": questions.key, "review": review.key_of(rows)},
+            lambda job: review.build(rows, written, self._loaded.text_of, job),
         )
 
     def _load_writer(self) -> Generator:

@@ -22,6 +22,7 @@ FOLDERS = {
     "prompt": "prompting",
     "document reader": "corpus/readers",
     "response metric": "evaluation/metrics",
+    "exchange format": "exchange/formats",
 }
 """Kind of plug-in -> folder under the package."""
 

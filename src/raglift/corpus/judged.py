@@ -46,7 +46,8 @@ def _read_text(path: Path) -> str:
 def read_beir(name: str) -> tuple[list[Document], list[HumanQuestion]]:
     """A BEIR-layout folder: `corpus.jsonl`, `queries.jsonl` (with `answers` where there are any), `qrels/*.tsv`.
 
-    `qrels/test.tsv` is taken where there are several. A query without a judgement is left out, as BEIR does.
+    `qrels/test.tsv` is taken where there are several. A query without a judgement is left out, as BEIR does, unless it
+    says `"answerable": false`.
 
     Raises:
         UserError: A file is missing or a line is not in the layout.
@@ -63,8 +64,10 @@ def read_beir(name: str) -> tuple[list[Document], list[HumanQuestion]]:
     grades = _qrels(folder)
     questions = [
         HumanQuestion(str(row["_id"]), str(row["text"]), _texts(row.get("answers")), grades[str(row["_id"])])
-        for row in _json_lines(folder / "queries.jsonl", ("_id", "text"))
         if grades.get(str(row["_id"]))
+        else HumanQuestion(str(row["_id"]), str(row["text"]), (), {}, answerable=False)
+        for row in _json_lines(folder / "queries.jsonl", ("_id", "text"))
+        if grades.get(str(row["_id"])) or row.get("answerable") is False
     ]
     if not documents:
         raise UserError(f"{folder / 'corpus.jsonl'} holds no text.")

@@ -54,7 +54,10 @@ def build(
     on_dev = {target: training[target]["chosen"] for target in training}
     choice = choose(on_dev, summary["verdicts"], metrics, judging_set(summary["question_sets"]))
     funnel = [
-        row for stage in ("corpus", "synthesis", "training_sets") for row in _read(folders[stage] / "funnel.json")
+        row
+        for stage in ("corpus", "synthesis", "review", "training_sets")
+        if stage in folders
+        for row in _read(folders[stage] / "funnel.json")
     ]
     return {
         "run": config.run,
