@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from raglift.config_fields import (
     AutoFloat,
     AutoInt,
+    Chunker,
     Count,
     Name,
     NotNegative,
@@ -69,10 +70,13 @@ class DataConfig(Section):
 class CorpusConfig(Section):
     """How documents become passages, and which documents may be trained on."""
 
+    chunker: Chunker = "sentence"
+    """Where documents are cut: at the end of a "sentence", at any "token", at "markdown" headings, or where the
+    "semantic" distance of neighbouring sentences is greatest."""
     chunk_tokens: Tokens = 160
     """Longest passage, in tokens as LlamaIndex counts them; 160 of them fit the window of small embedding models."""
     chunk_overlap: NotNegativeInt = 0
-    """Tokens that neighbouring passages share; less than `chunk_tokens`."""
+    """Tokens that neighbouring passages share where a text is cut for its length; less than `chunk_tokens`."""
     near_duplicate: PositiveShare = 0.8
     """Two documents share a group when this share of the smaller one's word 5-grams also stands in the larger."""
     train: Share = 0.7

@@ -19,6 +19,7 @@ from raglift.index import stage as index_stage
 from raglift.index.store import FaissStore
 from raglift.job import Job
 from raglift.models.device import resolve
+from raglift.models.embedding import LiftEmbedding
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import find_model
 from raglift.models.generation import Generator
@@ -85,8 +86,12 @@ class _Pipeline:
     def _corpus(self) -> Artifact:
         documents, human = self._sources
         inputs = {"sources": content_id([d.id for d in documents], [asdict(question) for question in human])}
+        chunker = plugins.load("chunker", self._config.corpus.chunker)
+        if chunker.embeds:
+            inputs["embedding"] = self._revisions["embedding"]
         settings = {
             **self._config.corpus.model_dump(mode="json"),
+            "chunker": [chunker.name, chunker.version],
             "dev_share": self._config.data.dev_share_or_default,
             "seed": self._config.seed,
         }
@@ -95,11 +100,14 @@ class _Pipeline:
             corpus_stage.VERSION,
             settings,
             inputs,
-            lambda job: corpus_stage.build(self._config, documents, human, job),
+            lambda job: corpus_stage.build(self._config, documents, human, job, self._base_embedding),
         )
         self._loaded = corpus_stage.Corpus(artifact.path)
         warn_of_dropped(human, self._loaded.human, self._display.warn)
         return artifact
+
+    def _base_embedding(self) -> LiftEmbedding:
+        return self._models.llama_embedding("base")
 
     def _index(self, which: str, corpus: Artifact) -> Artifact:
         key = self._models.embedding_key(which)

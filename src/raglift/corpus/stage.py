@@ -9,6 +9,7 @@ from pathlib import Path
 
 from raglift.artifacts import write_json
 from raglift.config import Config
+from raglift.corpus.chunkers._base import GiveEmbedding
 from raglift.corpus.chunking import chunk_documents
 from raglift.corpus.human import human_pairs
 from raglift.corpus.near_duplicates import components, containing_pairs, containing_sets
@@ -18,7 +19,7 @@ from raglift.errors import UserError
 from raglift.job import Job
 from raglift.records import Chunk, Document, QAPair, Split, read_jsonl, write_jsonl
 
-VERSION = 2
+VERSION = 3
 CHUNK_OVERLAP = 0.5
 """Two chunks of which one holds half of the other's word 5-grams are never negatives of each other."""
 
@@ -77,7 +78,13 @@ def read_sources(config: Config) -> tuple[list[Document], list[HumanQuestion]]:
     return read_documents(data.documents), read_questions(data.questions, data.documents)
 
 
-def build(config: Config, documents: list[Document], questions: list[HumanQuestion], job: Job) -> None:
+def build(
+    config: Config,
+    documents: list[Document],
+    questions: list[HumanQuestion],
+    job: Job,
+    embedding: GiveEmbedding | None = None,
+) -> None:
     """Write documents.jsonl, chunks.jsonl, human.jsonl and funnel.json into the job's folder."""
     settings = config.corpus
     texts = [document.text for document in documents]
@@ -93,7 +100,9 @@ def build(config: Config, documents: list[Document], questions: list[HumanQuesti
         for document, group in zip(documents, groups, strict=True)
     ]
     with job.display.stage("cutting documents into chunks", len(documents), "documents") as bar:
-        chunks = chunk_documents(documents, settings.chunk_tokens, settings.chunk_overlap, bar.advance)
+        chunks = chunk_documents(
+            documents, settings.chunk_tokens, settings.chunk_overlap, bar.advance, settings.chunker, embedding
+        )
     human, dropped = human_pairs(questions, documents, chunks, config.data.dev_share_or_default, job.seed)
     write_jsonl(job.out / "documents.jsonl", documents)
     write_jsonl(job.out / "chunks.jsonl", chunks)
