@@ -26,12 +26,15 @@ STAGES = [
     "corpus",
     "index_base",
     "synthesis",
+    "audit",
     "training_sets",
     "embedding",
     "index_tuned",
     "llm",
     "evaluation",
 ]
+AUDIT = {"audit_ngrams": 1.0, "audit_questions": 1.0}
+"""The documents are alike, and to a random embedding model all questions are."""
 ANSWERED = [*QUESTIONS, ("Who painted the harbour wall?", None)]
 
 
@@ -53,7 +56,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, tiny_llm: Path, tiny_embedd
     return {
         "run": "tiny",
         "data": {"documents": str(folder), "questions": str(questions)},
-        "corpus": {"chunk_tokens": 40, "train": 0.5, "dev": 0.25, "test": 0.25},
+        "corpus": {"chunk_tokens": 40, "train": 0.5, "dev": 0.25, "test": 0.25, **AUDIT},
         "synthesis": {"model": str(tiny_llm), "filters": [], "batch_size": 4},
         "embedding": {"model": str(tiny_embedding), "batch_size": 4, "epochs": 2, "learning_rate": 1e-3},
         "llm": {"model": str(tiny_llm), "epochs": 2, "batch_size": 2, "learning_rate": 5e-3, "max_new_tokens": 6},

@@ -86,6 +86,15 @@ class CorpusConfig(Section):
     test: Share = 0.2
     """Share whose questions are only ever scored. The three sum to 1."""
 
+    audit_ngrams: Share = 0.25
+    """Largest share of a held-out split's different word 8-grams that may also stand in another split's documents; a
+    run with more of them stops. 1 never stops."""
+    audit_similarity: Share = 0.95
+    """Cosine, by the base embedding model, from which on two questions are asked alike."""
+    audit_questions: Share = 0.2
+    """Largest share of the development or test questions that may be asked alike in training; a run with more of them
+    stops. 1 never stops."""
+
     @model_validator(mode="after")
     def _consistent(self) -> CorpusConfig:
         if self.chunk_overlap >= self.chunk_tokens:

@@ -10,6 +10,7 @@ from pathlib import Path
 from raglift import plugins
 from raglift.artifacts import Artifact, write_atomic, write_json
 from raglift.config import Config, TuningConfig
+from raglift.corpus import audit
 from raglift.corpus import stage as corpus_stage
 from raglift.corpus.human import warn_of_dropped
 from raglift.errors import UserError
@@ -76,6 +77,7 @@ class _Pipeline:
         corpus = self._corpus()
         base_index = self._index("base", corpus)
         questions = self._synthesis(corpus, base_index)
+        self._audit(corpus, questions)
         sets = self._training_sets(corpus, questions, base_index)
         self._embedding(corpus, questions)
         tuned_index = self._index("tuned", corpus)
@@ -90,7 +92,7 @@ class _Pipeline:
         if chunker.embeds:
             inputs["embedding"] = self._revisions["embedding"]
         settings = {
-            **self._config.corpus.model_dump(mode="json"),
+            **self._config.corpus.model_dump(mode="json", exclude=set(audit.THRESHOLDS)),
             "chunker": [chunker.name, chunker.version],
             "dev_share": self._config.data.dev_share_or_default,
             "seed": self._config.seed,
@@ -104,6 +106,7 @@ class _Pipeline:
         )
         self._loaded = corpus_stage.Corpus(artifact.path)
         warn_of_dropped(human, self._loaded.human, self._display.warn)
+        audit.check_documents(audit.read_documents(artifact.path, self._config.corpus), self._display.say)
         return artifact
 
     def _base_embedding(self) -> LiftEmbedding:
@@ -139,6 +142,17 @@ class _Pipeline:
                 job,
             ),
         )
+
+    def _audit(self, corpus: Artifact, questions: Artifact) -> None:
+        asked = _synthetic(questions) + self._loaded.human
+        artifact = self._runner.stage(
+            "audit",
+            audit.VERSION,
+            {},
+            {"corpus": corpus.key, "questions": questions.key, "embedding": self._revisions["embedding"]},
+            lambda job: audit.build(asked, self._models.encoder("base"), job),
+        )
+        audit.check_questions(audit.read_questions(artifact.path, self._config.corpus), self._display.say)
 
     def _load_writer(self) -> Generator:
         if self._writer is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from raglift.artifacts import write_json
 from raglift.config import Config
+from raglift.corpus import audit
 from raglift.corpus.chunkers._base import GiveEmbedding
 from raglift.corpus.chunking import chunk_documents
 from raglift.corpus.human import human_pairs
@@ -85,7 +86,7 @@ def build(
     job: Job,
     embedding: GiveEmbedding | None = None,
 ) -> None:
-    """Write documents.jsonl, chunks.jsonl, human.jsonl and funnel.json into the job's folder."""
+    """Write documents.jsonl, chunks.jsonl, human.jsonl, audit.json and funnel.json into the job's folder."""
     settings = config.corpus
     texts = [document.text for document in documents]
     with job.display.stage("looking for repeated documents", len(texts), "documents") as bar:
@@ -107,6 +108,7 @@ def build(
     write_jsonl(job.out / "documents.jsonl", documents)
     write_jsonl(job.out / "chunks.jsonl", chunks)
     write_jsonl(job.out / "human.jsonl", human)
+    write_json(job.out / audit.FILE, audit.document_overlap(documents))
     counts: list[tuple[str, int]] = [
         ("documents read", len(documents)),
         ("near-duplicate groups", len(sizes)),
