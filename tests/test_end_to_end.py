@@ -109,6 +109,23 @@ def test_everything_is_there_and_a_second_run_does_nothing(config: dict[str, Any
     assert (run.folder / "report.html").read_text("utf-8").lower().startswith("<!doctype html>")
 
 
+@pytest.mark.parametrize(
+    ("stage", "corpus"),
+    [("corpus", {"audit_ngrams": 0.0}), ("audit", {"audit_questions": 0.0, "audit_similarity": 0.0})],
+)
+def test_splits_that_overlap_stop_the_run_until_more_is_allowed(
+    config: dict[str, Any], tmp_path: Path, stage: str, corpus: dict[str, float]
+) -> None:
+    changed = {**config, "workspace": str(tmp_path), "corpus": {**config["corpus"], "chunker": "semantic", **corpus}}
+    for _ in range(2):  # what was measured is kept, and stops the second run too
+        with pytest.raises(UserError, match="The splits overlap") as caught:
+            raglift.run(changed, quiet=True)
+        assert "Such as: " in caught.value.why
+        status = json.loads((tmp_path / "runs" / "tiny" / "run.json").read_text("utf-8"))
+        assert (status["state"], status["stages"][-1]["name"]) == ("failed", stage)
+    assert status["stages"][-1]["cached"]
+
+
 def test_a_run_that_is_killed_again_and_again_ends_like_one_that_was_not(
     config: dict[str, Any], finished: Path, tmp_path: Path
 ) -> None:

@@ -39,7 +39,7 @@ def candidates(found: Shingles, kept: NDArray[np.bool_], advance: Callable[[int]
     for band in range(_BANDS):
         rows = signatures[:, band * _ROWS : (band + 1) * _ROWS].astype(np.uint64)
         keys = rows @ np.array([1, 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], dtype=np.uint64)
-        pairs = np.union1d(pairs, _agreeing(keys, owners, len(found)))
+        pairs = _distinct(np.concatenate([pairs, _agreeing(keys, owners, len(found))]))
     return np.stack(np.divmod(pairs, max(1, len(found))), axis=1)
 
 
@@ -82,8 +82,14 @@ def _agreeing(keys: NDArray[np.uint64], owners: Numbers, count: int) -> Numbers:
     while len(agree):
         left, right = owners[agree], owners[agree + apart]
         packed = np.minimum(left, right) * count + np.maximum(left, right)
-        pairs.append(np.unique(packed[left != right]))
+        pairs.append(packed[left != right])
         apart += 1
         agree = agree[agree + apart < len(keys)]
         agree = agree[keys[agree] == keys[agree + apart]]
-    return np.unique(np.concatenate(pairs)) if pairs else np.zeros(0, dtype=np.int64)
+    return _distinct(np.concatenate([*pairs, owners[:0]]))
+
+
+def _distinct(values: Numbers) -> Numbers:
+    """Sorted, each once. `np.unique` hashes, which is a thousand times slower on numbers that are packed like these."""
+    values = np.sort(values)
+    return values[np.append(values[1:] != values[:-1], True)] if len(values) else values

@@ -82,10 +82,8 @@ def _compare(
     else:
         short = np.flatnonzero(sizes < minhash.SHORTEST)
         long = minhash.candidates(found.rows(numbers), rare, advance)
-        pairs = np.unique(
-            np.concatenate([_product(matrix, short, sizes, threshold), _verified(matrix, long, sizes, threshold)]),
-            axis=0,
-        )
+        found_pairs = [_product(matrix, short, sizes, threshold), _verified(matrix, long, sizes, threshold)]
+        pairs = np.unique(np.concatenate(found_pairs), axis=0)
     return first, [(int(numbers[left]), int(numbers[right])) for left, right in pairs]
 
 
