@@ -23,8 +23,8 @@ _PAIRS = 65536
 """Candidates verified at once."""
 _WORK = 2 * 10**9
 """Multiplications (the sum over shingles of the square of how many texts hold them) up to which all pairs are compared.
-Measured on one thread they take 10 to 50 ns each, so a minute and a half at the most. Beyond, sketches take half the
-time where texts share many short phrases and twice the time where they share long ones (`scripts/bench`)."""
+Measured on one thread they take 10 to 50 ns each, so a minute and a half at the most; with 3 * 10**9 of them sketches
+take half the time, with 1.5 * 10**9 between half and twice (`scripts/bench/near_duplicates.py`)."""
 _SKETCHED = 0.7
 """Below this containment sketches miss too much (1.3% of the pairs at 0.5), and all pairs are compared in any case."""
 _NO_PAIRS = np.zeros((0, 2), dtype=np.int64)
