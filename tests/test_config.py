@@ -23,6 +23,7 @@ from raglift.config import (
 from raglift.errors import UserError
 
 NAMES = {
+    "chunker": ["markdown", "semantic", "sentence", "token"],
     "strategy": ["full", "lora", "weight_interpolation", "generator_only", "broken", "l2_sp"],
     "objective": ["answer_only", "multiple_negatives"],
     "question kind": ["explanation", "factoid", "keyword"],

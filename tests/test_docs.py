@@ -204,6 +204,7 @@ def test_every_plugin_is_described() -> None:
     missing |= set(plugins.names("exchange format")) - set(inline((ROOT / "docs" / "exchange.md").read_text("utf-8")))
     evaluation = (ROOT / "docs" / "evaluation.md").read_text("utf-8")
     missing |= {name for name in plugins.names("response metric") if f"**{name}**" not in evaluation}
+    missing |= set(plugins.names("chunker")) - set(inline((ROOT / "docs" / "data.md").read_text("utf-8")))
     tuning = set(inline((ROOT / "docs" / "tuning.md").read_text("utf-8")))
     missing |= set(plugins.names("strategy")) - tuning
     assert not missing

@@ -29,12 +29,15 @@ STAGES = [
     "corpus",
     "index_base",
     "synthesis",
+    "audit",
     "training_sets",
     "embedding",
     "index_tuned",
     "llm",
     "evaluation",
 ]
+AUDIT = {"audit_ngrams": 1.0, "audit_questions": 1.0}
+"""The documents are alike, and to a random embedding model all questions are."""
 ANSWERED = [*QUESTIONS, ("Who painted the harbour wall?", None)]
 
 
@@ -56,7 +59,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, tiny_llm: Path, tiny_embedd
     return {
         "run": "tiny",
         "data": {"documents": str(folder), "questions": str(questions)},
-        "corpus": {"chunk_tokens": 40, "train": 0.5, "dev": 0.25, "test": 0.25},
+        "corpus": {"chunk_tokens": 40, "train": 0.5, "dev": 0.25, "test": 0.25, **AUDIT},
         "synthesis": {"model": str(tiny_llm), "filters": [], "batch_size": 4},
         "embedding": {"model": str(tiny_embedding), "batch_size": 4, "epochs": 2, "learning_rate": 1e-3},
         "llm": {"model": str(tiny_llm), "epochs": 2, "batch_size": 2, "learning_rate": 5e-3, "max_new_tokens": 6},
@@ -107,6 +110,23 @@ def test_everything_is_there_and_a_second_run_does_nothing(config: dict[str, Any
     assert set(run.report["response"]["human"]) == {arm for arm in run.arms if "hybrid" not in arm and arm != "bm25"}
     assert set(run.report["retrieval"]["human"]) == {arm for arm in run.arms if "closed_book" not in arm}
     assert (run.folder / "report.html").read_text("utf-8").lower().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("stage", "corpus"),
+    [("corpus", {"audit_ngrams": 0.0}), ("audit", {"audit_questions": 0.0, "audit_similarity": 0.0})],
+)
+def test_splits_that_overlap_stop_the_run_until_more_is_allowed(
+    config: dict[str, Any], tmp_path: Path, stage: str, corpus: dict[str, float]
+) -> None:
+    changed = {**config, "workspace": str(tmp_path), "corpus": {**config["corpus"], "chunker": "semantic", **corpus}}
+    for _ in range(2):  # what was measured is kept, and stops the second run too
+        with pytest.raises(UserError, match="The splits overlap") as caught:
+            raglift.run(changed, quiet=True)
+        assert "Such as: " in caught.value.why
+        status = json.loads((tmp_path / "runs" / "tiny" / "run.json").read_text("utf-8"))
+        assert (status["state"], status["stages"][-1]["name"]) == ("failed", stage)
+    assert status["stages"][-1]["cached"]
 
 
 def test_a_run_that_is_killed_again_and_again_ends_like_one_that_was_not(

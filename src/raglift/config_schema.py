@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from raglift.config_fields import (
     AutoFloat,
     AutoInt,
+    Chunker,
     Count,
     Name,
     NotNegative,
@@ -87,10 +88,13 @@ class ReadingConfig(Section):
 class CorpusConfig(Section):
     """How documents become passages, and which documents may be trained on."""
 
+    chunker: Chunker = "sentence"
+    """Where documents are cut: at the end of a "sentence", at any "token", at "markdown" headings, or where the
+    "semantic" distance of neighbouring sentences is greatest."""
     chunk_tokens: Tokens = 160
     """Longest passage, in tokens as LlamaIndex counts them; 160 of them fit the window of small embedding models."""
     chunk_overlap: NotNegativeInt = 0
-    """Tokens that neighbouring passages share; less than `chunk_tokens`."""
+    """Tokens that neighbouring passages share where a text is cut for its length; less than `chunk_tokens`."""
     near_duplicate: PositiveShare = 0.8
     """Two documents share a group when this share of the smaller one's word 5-grams also stands in the larger."""
     train: Share = 0.7
@@ -99,6 +103,15 @@ class CorpusConfig(Section):
     """Share whose questions choose the checkpoint and the mix with the base."""
     test: Share = 0.2
     """Share whose questions are only ever scored. The three sum to 1."""
+
+    audit_ngrams: Share = 0.25
+    """Largest share of a held-out split's different word 8-grams that may also stand in another split's documents; a
+    run with more of them stops. 1 never stops."""
+    audit_similarity: Share = 0.95
+    """Cosine, by the base embedding model, from which on two questions are asked alike."""
+    audit_questions: Share = 0.2
+    """Largest share of the development or test questions that may be asked alike in training; a run with more of them
+    stops. 1 never stops."""
 
     @model_validator(mode="after")
     def _consistent(self) -> CorpusConfig:

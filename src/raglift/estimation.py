@@ -10,7 +10,10 @@ from llama_index.core.llms import LLM
 from raglift.config import Config
 from raglift.corpus import stage as corpus_stage
 from raglift.job import Job
+from raglift.models.device import resolve
+from raglift.models.embedding import LiftEmbedding
 from raglift.progress import Progress
+from raglift.serve.models import Models
 from raglift.synthesis.budget import Estimate, Usage
 from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.llm_estimate import estimate_llm
@@ -27,9 +30,13 @@ def estimate(config: Config, display: Progress | None = None, writer: LLM | None
     """
     display = display or Progress()
     remote = llm_writer(config.synthesis, config.seed, writer)
-    documents, human = corpus_stage.read_sources(config)
+    reading, human = corpus_stage.read_sources(config, display)
+
+    def embedding() -> LiftEmbedding:
+        return Models(config, resolve(config.runtime, Path(folder))).llama_embedding("base")
+
     with TemporaryDirectory() as folder:
-        corpus_stage.build(config, documents, human, Job(Path(folder), config.seed, display))
+        corpus_stage.build(config, reading, human, Job(Path(folder), config.seed, display), embedding)
         assignments = planned(config.synthesis, corpus_stage.Corpus(Path(folder)), config.seed)
     if remote is not None:
         return estimate_llm(list({(item.kind, item.text): None for item in assignments}), remote, display)

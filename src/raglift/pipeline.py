@@ -12,6 +12,7 @@ from llama_index.core.llms import LLM
 from raglift import plugins
 from raglift.artifacts import Artifact, write_atomic, write_json
 from raglift.config import Config, TuningConfig
+from raglift.corpus import audit
 from raglift.corpus import stage as corpus_stage
 from raglift.corpus.human import warn_of_dropped
 from raglift.errors import UserError
@@ -21,6 +22,7 @@ from raglift.index import stage as index_stage
 from raglift.index.store import FaissStore
 from raglift.job import Job
 from raglift.models.device import resolve
+from raglift.models.embedding import LiftEmbedding
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import find_model
 from raglift.models.generation import Generator
@@ -84,6 +86,7 @@ class _Pipeline:
         corpus = self._corpus()
         base_index = self._index("base", corpus)
         questions = self._reviewed(self._synthesis(corpus, base_index))
+        self._audit(corpus, questions)
         sets = self._training_sets(corpus, questions, base_index)
         self._embedding(corpus, questions)
         tuned_index = self._index("tuned", corpus)
@@ -101,8 +104,12 @@ class _Pipeline:
                 reading.counts(),
             )
         }
+        chunker = plugins.load("chunker", self._config.corpus.chunker)
+        if chunker.embeds:
+            inputs["embedding"] = self._revisions["embedding"]
         settings = {
-            **self._config.corpus.model_dump(mode="json"),
+            **self._config.corpus.model_dump(mode="json", exclude=set(audit.THRESHOLDS)),
+            "chunker": [chunker.name, chunker.version],
             "dev_share": self._config.data.dev_share_or_default,
             "seed": self._config.seed,
         }
@@ -111,11 +118,15 @@ class _Pipeline:
             corpus_stage.VERSION,
             settings,
             inputs,
-            lambda job: corpus_stage.build(self._config, reading, human, job),
+            lambda job: corpus_stage.build(self._config, reading, human, job, self._base_embedding),
         )
         self._loaded = corpus_stage.Corpus(artifact.path)
         warn_of_dropped(human, self._loaded.human, self._display.warn)
+        audit.check_documents(audit.read_documents(artifact.path, self._config.corpus), self._display.say)
         return artifact
+
+    def _base_embedding(self) -> LiftEmbedding:
+        return self._models.llama_embedding("base")
 
     def _index(self, which: str, corpus: Artifact) -> Artifact:
         key = self._models.embedding_key(which)
@@ -164,6 +175,17 @@ class _Pipeline:
             {"questions": questions.key, "review": review.key_of(rows)},
             lambda job: review.build(rows, written, self._loaded.text_of, job),
         )
+
+    def _audit(self, corpus: Artifact, questions: Artifact) -> None:
+        asked = _synthetic(questions) + self._loaded.human
+        artifact = self._runner.stage(
+            "audit",
+            audit.VERSION,
+            {},
+            {"corpus": corpus.key, "questions": questions.key, "embedding": self._revisions["embedding"]},
+            lambda job: audit.build(asked, self._models.encoder("base"), job),
+        )
+        audit.check_questions(audit.read_questions(artifact.path, self._config.corpus), self._display.say)
 
     def _load_writer(self) -> Generator:
         if self._writer is None:

@@ -15,6 +15,7 @@ from raglift.errors import UserError
 _ROOT = Path(__file__).parent
 
 FOLDERS = {
+    "chunker": "corpus/chunkers",
     "strategy": "strategies",
     "objective": "training/objectives",
     "question kind": "synthesis/kinds",

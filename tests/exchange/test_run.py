@@ -11,7 +11,7 @@ import pytest
 
 from raglift import cli
 from raglift.corpus.human import human_pairs
-from raglift.corpus.readers import read_beir, read_questions
+from raglift.corpus.judged import read_beir, read_questions
 from raglift.exchange import files, read, write
 from raglift.exchange.importing import import_questions, quotes_of
 from raglift.exchange.run import open_questions, question_set

@@ -366,3 +366,10 @@ def test_families_of_metrics_have_panels_of_their_own() -> None:
     assert [panel.family for panel in drawn] == ["response", "time", "response"]
     assert [panel.question_set for panel in drawn] == ["human", "human", "synthetic"]
     assert [row.arm for row in drawn[0].groups[0][1]] == ["tuned_both", "tuned_llm"]
+
+
+def test_what_the_splits_share_is_shown_with_what_is_allowed() -> None:
+    row = {"what": HOSTILE, "against": "train documents", "count": 1234, "total": 20000, "share": 0.0617, "limit": 0.25}
+    page = Page(render({**sample(), "audit": [row | {"pairs": []}]}, []))
+    assert f"{HOSTILE} also in train documents 1,234 20,000 0.062 0.250" in page.text()
+    assert "What the splits have in common" not in Page(render(sample(), [])).text()

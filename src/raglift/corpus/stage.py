@@ -9,6 +9,8 @@ from pathlib import Path
 
 from raglift.artifacts import write_json
 from raglift.config import Config
+from raglift.corpus import audit
+from raglift.corpus.chunkers._base import GiveEmbedding
 from raglift.corpus.chunking import chunk_documents
 from raglift.corpus.documents import Reading, read
 from raglift.corpus.human import human_pairs
@@ -21,7 +23,7 @@ from raglift.job import Job
 from raglift.progress import Progress
 from raglift.records import Chunk, Document, QAPair, Split, read_jsonl, write_jsonl
 
-VERSION = 3
+VERSION = 4
 CHUNK_OVERLAP = 0.5
 """Two chunks of which one holds half of the other's word 5-grams are never negatives of each other."""
 
@@ -95,8 +97,14 @@ def read_sources(config: Config, display: Progress | None = None) -> tuple[Readi
     return reading, questions
 
 
-def build(config: Config, reading: Reading, questions: list[HumanQuestion], job: Job) -> None:
-    """Write documents.jsonl, chunks.jsonl, human.jsonl, left_out.jsonl and funnel.json into the job's folder."""
+def build(
+    config: Config,
+    reading: Reading,
+    questions: list[HumanQuestion],
+    job: Job,
+    embedding: GiveEmbedding | None = None,
+) -> None:
+    """Write documents, chunks, human questions, what was left out, audit.json and funnel.json into the job's folder."""
     settings = config.corpus
     documents = reading.documents
     texts = [document.text for document in documents]
@@ -112,12 +120,15 @@ def build(config: Config, reading: Reading, questions: list[HumanQuestion], job:
         for document, group in zip(documents, groups, strict=True)
     ]
     with job.display.stage("cutting documents into chunks", len(documents), "documents") as bar:
-        chunks = chunk_documents(documents, settings.chunk_tokens, settings.chunk_overlap, bar.advance)
+        chunks = chunk_documents(
+            documents, settings.chunk_tokens, settings.chunk_overlap, bar.advance, settings.chunker, embedding
+        )
     human, dropped = human_pairs(questions, documents, chunks, config.data.dev_share_or_default, job.seed)
     write_jsonl(job.out / "documents.jsonl", documents)
     write_jsonl(job.out / "chunks.jsonl", chunks)
     write_jsonl(job.out / "human.jsonl", human)
     write_jsonl(job.out / "left_out.jsonl", reading.left_out)
+    write_json(job.out / audit.FILE, audit.document_overlap(documents))
     counts: list[tuple[str, int]] = [
         *reading.counts(),
         ("documents read", len(documents)),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from raglift.config import Config
+from raglift.corpus import audit
 from raglift.corpus.stage import Corpus
 from raglift.evaluation.arms import ARMS
 from raglift.records import Answered, QAPair, Score, read_jsonl
@@ -69,6 +70,10 @@ def build(
         "response": summary["response"],
         "verdicts": summary["verdicts"],
         "funnel": funnel,
+        "audit": audit.report_rows(
+            audit.read_documents(folders["corpus"], config.corpus)
+            + audit.read_questions(folders["audit"], config.corpus)
+        ),
         "training": training,
         "stages": [{key: stage[key] for key in ("name", "key", "seconds", "cached")} for stage in stages],
         "chosen": _chosen(choice),

@@ -41,8 +41,8 @@ def render(report: dict[str, Any], questions: Sequence[dict[str, Any]]) -> str:
 
     Args:
         report: What `report.json` holds: `run`, `verdict`, `created`, `arms`, `question_sets`, `retrieval`,
-            `response`, `verdicts`, `funnel`, `training`, `stages`, `chosen`, `settings`, `versions`. A part that is
-            missing or empty is left out or said to be missing; a score that is None is shown as a dash.
+            `response`, `verdicts`, `funnel`, `audit`, `training`, `stages`, `chosen`, `settings`, `versions`. A part
+            that is missing or empty is left out or said to be missing; a score that is None is shown as a dash.
         questions: One dictionary a question: `id`, `question_set`, `question`, `answers`, `answerable`, `kind` and
             `arms`, which maps an arm to its `answer`, `passages` (`chunk_id`, `source`, `text`, `relevant`, `score`)
             and `scores`. The text of a passage is stored once, however many arms found it.
@@ -99,6 +99,7 @@ def _view(report: dict[str, Any]) -> dict[str, Any]:
         "metrics": sorted(metrics, key=_metric_key),
         "training": [_training(name, part) for name, part in sorted(_part(report, "training").items()) if part],
         "funnel": _funnel(report.get("funnel") or []),
+        "audit": report.get("audit") or [],
         "settings": _flatten(_part(report, "settings")),
         "versions": sorted(_part(report, "versions").items()),
         "stages": report.get("stages") or [],

@@ -13,6 +13,7 @@ from raglift import plugins
 from raglift.config import Config
 from raglift.models.chat import render_chat
 from raglift.models.device import Runtime
+from raglift.models.embedding import LiftEmbedding
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import FoundModel, find_model
 from raglift.models.generation import Generator
@@ -75,6 +76,12 @@ class Models:
             model = load_encoder(self.path("embedding", which), self._runtime)
             self._encoders[key] = Encoder(model, self._runtime)
         return self._encoders[key]
+
+    def llama_embedding(self, which: str) -> LiftEmbedding:
+        """The embedding model, "base" or "tuned", as LlamaIndex sees it."""
+        name = f"{self._config.embedding.model}@{self.embedding_key(which)}"
+        # The encoder makes its own batches: the more texts it is given at once, the less goes into padding.
+        return LiftEmbedding(self.encoder(which), name, self.path("embedding", which), embed_batch_size=2048)
 
     def generator(self, which: str) -> Generator:
         """The language model, "base" or "tuned"."""

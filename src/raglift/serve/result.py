@@ -243,9 +243,7 @@ class RunResult:
         chosen = self._arm(arm)
         if chosen.embedding == "none":
             raise UserError(f"The arm {chosen.name!r} has no embedding model.")
-        key = self.models.embedding_key(chosen.embedding)
-        source = self.models.path("embedding", chosen.embedding)
-        return LiftEmbedding(self.models.encoder(chosen.embedding), f"{self.config.embedding.model}@{key}", source)
+        return self.models.llama_embedding(chosen.embedding)
 
     def llm(self, arm: str | None = None) -> LiftLLM:
         """The arm's language model, the chosen arm's by default.
