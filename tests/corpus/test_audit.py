@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from raglift.config import Config, CorpusConfig, config_from_dict
 from raglift.corpus import audit
-from raglift.corpus.readers import document
+from raglift.corpus.documents import document
 from raglift.corpus.stage import build
 from raglift.errors import UserError
 from raglift.job import Job
