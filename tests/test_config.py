@@ -205,7 +205,7 @@ VALID = "data: {documents: d}\n"
         ),
         (
             VALID + "embedding: {hard_negatives: -1}\n",
-            ["a.yaml:2: embedding.hard_negatives must be at least 0, not -1"],
+            ["a.yaml:2: embedding.hard_negatives must be greater than or equal to 0, not -1"],
         ),
     ],
 )

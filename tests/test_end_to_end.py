@@ -241,6 +241,9 @@ def test_a_review_is_fed_back_without_a_question_written_anew(
 
 
 def test_hard_negatives_retrain_the_embedding_model_and_nothing_else(config: dict[str, Any], finished: Path) -> None:
+    unused = {**config["embedding"], "hard_negative_ceiling": 0.5}
+    run = raglift.run({**config, "workspace": str(finished / "indexes"), "embedding": unused}, quiet=True)
+    assert all(stage["cached"] for stage in run.report["stages"])
     embedding = {**config["embedding"], "hard_negatives": 2, "hard_negative_ceiling": 1.0}
     changed = {**config, "run": "negatives", "workspace": str(finished / "indexes"), "embedding": embedding}
     for again in (False, True):

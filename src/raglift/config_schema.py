@@ -214,8 +214,8 @@ class LLMConfig(TuningConfig):
     cloze: Part = 0.0
     """Share of the training examples that are clozes: sentences of the documents with a span taken out."""
     closed_book: Part = 0.0
-    """Share of the training examples without any passage, which keep what the model answers from memory in practice;
-    with `absent` less than 1."""
+    """Share of the training examples without any passage, so that the model stays used to answering from memory;
+    together with `absent` less than 1."""
     max_new_tokens: Count = 32
     """Longest answer, in tokens."""
 
