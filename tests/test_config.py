@@ -199,6 +199,14 @@ VALID = "data: {documents: d}\n"
             VALID + "retrieval: {top_k: 200}\n",
             ["a.yaml:2: retrieval.depth (100) must be at least retrieval.top_k (200)"],
         ),
+        (
+            VALID + "llm: {closed_book: 0.6, absent: 0.4}\n",
+            ["a.yaml:2: llm.absent and closed_book (0.4 and 0.6) must sum to less than 1"],
+        ),
+        (
+            VALID + "embedding: {hard_negatives: -1}\n",
+            ["a.yaml:2: embedding.hard_negatives must be greater than or equal to 0, not -1"],
+        ),
     ],
 )
 def test_one_mistake_is_one_problem_with_its_line(text: str, expected: list[str], tmp_path: Path) -> None:

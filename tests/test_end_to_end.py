@@ -240,6 +240,23 @@ def test_a_review_is_fed_back_without_a_question_written_anew(
     assert {q.id for q in question_set(run).questions} == {q.id for q in (*run.corpus.human, *after)}
 
 
+def test_hard_negatives_retrain_the_embedding_model_and_nothing_else(config: dict[str, Any], finished: Path) -> None:
+    unused = {**config["embedding"], "hard_negative_ceiling": 0.5}
+    run = raglift.run({**config, "workspace": str(finished / "indexes"), "embedding": unused}, quiet=True)
+    assert all(stage["cached"] for stage in run.report["stages"])
+    embedding = {**config["embedding"], "hard_negatives": 2, "hard_negative_ceiling": 1.0}
+    changed = {**config, "run": "negatives", "workspace": str(finished / "indexes"), "embedding": embedding}
+    for again in (False, True):
+        run = raglift.run(changed, quiet=True)
+        stages = {stage["name"]: stage["cached"] for stage in run.report["stages"]}
+        assert list(stages) == [*STAGES[:5], "hard_negatives", *STAGES[5:]]
+        assert (stages["hard_negatives"], stages["embedding"]) == (again, again)
+        assert stages["training_sets"]
+        assert stages["llm"]
+    rows = {row["reason"]: row["count"] for row in run.report["funnel"] if row["stage"] == "hard negatives"}
+    assert set(rows) == {"hard negatives", "pairs without a hard negative"}
+
+
 def test_two_runs_in_one_workspace(config: dict[str, Any], finished: Path) -> None:
     with hold(finished / "indexes", "the test"), pytest.raises(UserError, match="Another run") as caught:
         raglift.run({**config, "workspace": str(finished / "indexes")}, quiet=True)

@@ -190,6 +190,10 @@ class EmbeddingConfig(TuningConfig):
     """Questions a step; with in-batch negatives it decides how many negatives each has."""
     weight_decay: NotNegative = Field(default=0.01, description=_ABOUT["weight_decay"])
     evaluations: Count = Field(default=4, description=_ABOUT["evaluations"])
+    hard_negatives: NotNegativeInt = 0
+    """Most wrong passages trained against for each question, from the ranks past its own in the base index; 0: none."""
+    hard_negative_ceiling: PositiveShare = 0.95
+    """Share of the own passage's score above which another passage is too likely right to be taken for wrong."""
 
 
 class LLMConfig(TuningConfig):
@@ -209,8 +213,21 @@ class LLMConfig(TuningConfig):
     """Share of the training examples whose evidence is withheld, so that the model learns to abstain."""
     cloze: Part = 0.0
     """Share of the training examples that are clozes: sentences of the documents with a span taken out."""
+    closed_book: Part = 0.0
+    """Share of the training examples without any passage, so that the model stays used to answering from memory;
+    together with `absent` less than 1."""
     max_new_tokens: Count = 32
     """Longest answer, in tokens."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LLMConfig:
+        if self.absent + self.closed_book >= 1:
+            raise wrong(
+                f"llm.absent and closed_book ({self.absent} and {self.closed_book}) must sum to less than 1",
+                "absent",
+                "closed_book",
+            )
+        return self
 
 
 class IndexConfig(Section):

@@ -35,7 +35,7 @@ from raglift.runner import Runner
 from raglift.serve.models import Models
 from raglift.serve.parts import limits, pipelines
 from raglift.serve.result import RunResult
-from raglift.synthesis import review, training_sets
+from raglift.synthesis import hard_negatives, review, training_sets
 from raglift.synthesis import stage as synthesis_stage
 from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.review_file import read_rows
@@ -88,7 +88,7 @@ class _Pipeline:
         questions = self._reviewed(self._synthesis(corpus, base_index))
         self._audit(corpus, questions)
         sets = self._training_sets(corpus, questions, base_index)
-        self._embedding(corpus, questions)
+        self._embedding(corpus, questions, self._hard_negatives(corpus, questions, base_index))
         tuned_index = self._index("tuned", corpus)
         self._llm(sets)
         self._evaluation(corpus, questions, base_index, tuned_index)
@@ -198,6 +198,7 @@ class _Pipeline:
         llm, prompt = self._config.llm, self._models.prompt
         settings = {
             "absent": llm.absent,
+            "closed_book": llm.closed_book,
             "cloze": llm.cloze,
             "max_examples": llm.max_examples,
             "top_k": self._config.retrieval.top_k,
@@ -221,16 +222,41 @@ class _Pipeline:
             ),
         )
 
-    def _embedding(self, corpus: Artifact, questions: Artifact) -> None:
+    def _hard_negatives(self, corpus: Artifact, questions: Artifact, index: Artifact) -> Artifact | None:
+        embedding = self._config.embedding
+        if not embedding.hard_negatives:
+            return None
+        return self._runner.stage(
+            "hard_negatives",
+            hard_negatives.VERSION,
+            {"count": embedding.hard_negatives, "ceiling": embedding.hard_negative_ceiling},
+            {"corpus": corpus.key, "questions": questions.key, "index": index.key},
+            lambda job: hard_negatives.build(
+                embedding,
+                self._loaded,
+                _synthetic(questions),
+                self._models.encoder("base"),
+                self._stores["base"],
+                job,
+            ),
+        )
+
+    def _embedding(self, corpus: Artifact, questions: Artifact, mined: Artifact | None) -> None:
         def write(job: Job) -> None:
             dev = [[q for q in pairs if q.split == "dev"] for pairs in (self._loaded.human, _synthetic(questions))]
             # Made from the questions alone, so that the language model's settings do not retrain this one.
-            pairs = training_sets.embedding_pairs(_synthetic(questions), self._loaded)
+            pairs = (
+                hard_negatives.load_pairs(mined.path)
+                if mined
+                else training_sets.embedding_pairs(_synthetic(questions), self._loaded)
+            )
             embedding_stage.build(
                 self._config.embedding, pairs, dev, self._loaded, self._models.embedding, self._runtime, job
             )
 
         inputs = {"corpus": corpus.key, "questions": questions.key}
+        if mined:
+            inputs["hard negatives"] = mined.key
         self._tuned("embedding", embedding_stage.VERSION, self._config.embedding, inputs, write)
 
     def _llm(self, sets: Artifact) -> None:
@@ -250,7 +276,8 @@ class _Pipeline:
         write: Callable[[Job], None],
     ) -> None:
         settings = {
-            **config.model_dump(mode="json"),
+            # What is mined enters by the key of the mined pairs, so that keys from before it stay.
+            **config.model_dump(mode="json", exclude={"hard_negatives", "hard_negative_ceiling"}),
             "strategies": strategy_key(config.strategies),
             "seed": self._config.seed,
         }

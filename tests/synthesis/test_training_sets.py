@@ -13,7 +13,8 @@ from raglift.corpus.stage import Corpus
 from raglift.index.ranking import Ranking
 from raglift.records import Chunk, Evidence, Origin, QAPair, Split, write_jsonl
 from raglift.synthesis.training_sets import ExampleMaker, dev_questions, embedding_pairs
-from raglift.synthesis.words import words
+from raglift.synthesis.words import holds, words
+from raglift.training.examples import Example
 from raglift.training.pairs import Pair
 
 COUNT, TOP_K = 20, 3
@@ -65,8 +66,20 @@ def ranking(rows: Sequence[int]) -> Ranking:
     return tuple((f"c{row}", 1.0 - 0.01 * place) for place, row in enumerate(rows))
 
 
-def maker(corpus: Corpus, absent: float, seed: int = 0) -> ExampleMaker:
-    return ExampleMaker(corpus, Lines(), TOP_K, absent, seed)
+class Sure:
+    """A maker whose examples are all quoted."""
+
+    def __init__(self, made: ExampleMaker) -> None:
+        self._made = made
+
+    def example(self, question: QAPair, ranking: Ranking) -> tuple[Example, str]:
+        example, how = self._made.example(question, ranking)
+        assert example is not None
+        return example, how
+
+
+def maker(corpus: Corpus, absent: float, seed: int = 0, closed_book: float = 0.0) -> Sure:
+    return Sure(ExampleMaker(corpus, Lines(), TOP_K, absent, seed, closed_book))
 
 
 @given(rows=RANKINGS, seed=st.integers(0, 3))
@@ -129,6 +142,50 @@ def test_the_share_that_is_withheld(corpus: Corpus, absent: float) -> None:
     assert counts["put in"] == 1000 - counts["withheld"]
 
 
+@pytest.mark.parametrize(("absent", "closed_book"), [(0.0, 0.3), (0.2, 0.3), (0.5, 0.4)])
+def test_the_share_that_is_without_passages(corpus: Corpus, absent: float, closed_book: float) -> None:
+    made = maker(corpus, absent, 0, closed_book)
+    counts: Counter[str] = Counter()
+    for n in range(1000):
+        example, how = made.example(question(f"q{n}", 4), ranking([1, 2, 3, 4]))
+        counts[how] += 1
+        assert (passages_of(example.prompt) == []) == (how == "closed book")
+        assert example.answer == (ABSTAIN if how == "withheld" else SECRET)
+    assert counts["withheld"] == pytest.approx(1000 * absent, abs=60)
+    assert counts["closed book"] == pytest.approx(1000 * closed_book, abs=60)
+
+
+ANSWERS = st.sampled_from(["the old keeper", "THE VAULT", "vaul", "lot", "<=", "another book", "year 9", " "])
+
+
+@given(rows=RANKINGS, answer=ANSWERS)
+@pytest.mark.parametrize("closed_book", [0.0, 1.0])
+def test_an_answer_stands_in_a_passage_or_is_dropped(
+    corpus: Corpus, rows: list[int], answer: str, closed_book: float
+) -> None:
+    asked = question("q", 4, answer=answer)
+    example, how = ExampleMaker(corpus, Lines(), TOP_K, 0.0, 0, closed_book).example(asked, ranking(rows))
+    if example is None:
+        assert how == "unquoted"
+        assert not holds(TEXTS[4], answer)  # which is always shown
+    else:
+        assert any(holds(text, answer) for text in ([TEXTS[4]] if closed_book else passages_of(example.prompt)))
+
+
+@pytest.mark.parametrize(
+    ("text", "quote", "held"),
+    [
+        ("It takes the old boat.", "The old BOAT", True),
+        ("A party.", "art", False),
+        ("Use <= here.", "<=", True),
+        ("Use < here.", "<=", False),
+        ("Anything.", " ", False),
+    ],
+)
+def test_what_a_text_holds(text: str, quote: str, held: bool) -> None:
+    assert holds(text, quote) == held
+
+
 def test_the_place_of_evidence_that_was_put_in_says_nothing(corpus: Corpus) -> None:
     made = maker(corpus, 0.0)
     places = Counter(
@@ -143,8 +200,8 @@ def test_examples_are_the_same_for_the_same_seed(corpus: Corpus) -> None:
     rows = [random.Random(n).sample(range(COUNT), 8) for n in range(50)]
 
     def make(seed: int) -> list[object]:
-        made = maker(corpus, 0.3, seed)
-        return [made.example(question(f"q{n}", n % COUNT), ranking(row)) for n, row in enumerate(rows)]
+        made = maker(corpus, 0.3, seed, 0.2)
+        return [made.example(question(f"q{n}", 4), ranking(row)) for n, row in enumerate(rows)]
 
     assert make(0) == make(0)
     assert make(0) != make(1)

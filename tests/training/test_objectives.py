@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +93,21 @@ def test_multiple_negatives_agrees_with_sentence_transformers_in_value_and_gradi
     assert len(found[0]) > 10
     for left, right in zip(*found, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-6)
+
+
+def test_hard_negatives_compete_for_every_query_and_for_no_passage(tiny_embedding: Path) -> None:
+    model = load_encoder(tiny_embedding, RUNTIME).eval()
+    rows = tasks.pairs()
+    mined = [replace(row, negatives=(rows[7 - n].passage,) * (n < 2), negative_ids=(f"c{7 - n}",) * (n < 2))
+             for n, row in enumerate(rows[:4])]  # fmt: skip
+    batch = PairBatches(mined, {}, model, 4, seed=0).batch(0, 0)
+    assert len(batch[2]["input_ids"]) == 2  # fewer than queries
+    loss = plugins.load("objective", "multiple_negatives").build(model)(model, batch).item()
+    with torch.no_grad():
+        columns = [model(dict(column))["sentence_embedding"].double().numpy() for column in batch]
+    queries, passages, hard = (column / np.linalg.norm(column, axis=1, keepdims=True) for column in columns)
+    logits = 20 * queries @ np.concatenate([passages, hard]).T
+    own = np.diag(logits)
+    forward = np.log(np.exp(logits).sum(1)) - own
+    backward = np.log(np.exp(logits[:, :4]).sum(0)) - own
+    assert loss == pytest.approx(float((forward + backward).mean() / 2), abs=1e-4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
 from raglift.models.encoder import load_encoder
-from raglift.training.pairs import Pair, PairBatches, pack
+from raglift.training.pairs import Pair, PairBatches, asked, hard_columns, pack
 from tests.tasks import RUNTIME, pairs
 from tests.tiny import build_embedding
 
@@ -99,3 +100,63 @@ def test_columns_carry_the_prompts_of_their_role(tmp_path: Path) -> None:
     assert all(text.startswith("question ") for text in _texts(model, queries))
     assert all(text.startswith("every ") for text in _texts(model, passages))
     assert len(queries["input_ids"]) == len(passages["input_ids"]) == 8
+
+
+@st.composite
+def mined(draw: st.DrawFn) -> tuple[list[Pair], dict[str, set[str]]]:
+    """Pairs with hard negatives drawn at random, right ones among them, and with passages that are to be spared."""
+    rows, similar = draw(collections())
+    made = []
+    for row in rows:
+        wrong = draw(st.lists(st.integers(0, 14), unique=True, max_size=3))
+        spared = tuple(f"c{n}" for n in draw(st.lists(st.integers(0, 14), max_size=3)))
+        texts, ids = tuple(f"text {n}" for n in wrong), tuple(f"c{n}" for n in wrong)
+        made.append(replace(row, negatives=texts, negative_ids=ids, spared=spared))
+    return made, similar
+
+
+@given(mined(), st.integers(2, 16), st.integers(0, 3))
+def test_no_hard_negative_of_a_batch_is_right_for_a_query_of_it(
+    made: tuple[list[Pair], dict[str, set[str]]], size: int, seed: int
+) -> None:
+    rows, similar = made
+    for batch in pack(rows, similar, size, random.Random(seed)):
+        inside = [rows[row] for row in batch]
+        columns = hard_columns(inside, similar)
+        assert all(0 < len(column) <= len(inside) for column in columns)
+        shown = [text for column in columns for text in column]
+        assert len(set(shown)) == len(shown)
+        spared = {f"text {name[1:]}" for pair in inside for name in (pair.chunk_id, *pair.spared)}
+        spared |= {f"text {other[1:]}" for pair in inside for other in similar.get(pair.chunk_id, ())}
+        assert not spared & set(shown)
+        repeats = {f"text {r[1:]}" for pair in inside for name in pair.spared for r in similar.get(name, ())}
+        offered = {text for pair in inside for text in pair.negatives}
+        assert set(shown) == offered - spared - repeats  # nothing else is left out
+
+
+@given(mined(), st.integers(2, 16), st.integers(0, 3))
+def test_which_pairs_share_a_batch_does_not_depend_on_hard_negatives(
+    made: tuple[list[Pair], dict[str, set[str]]], size: int, seed: int
+) -> None:
+    rows, similar = made
+    bare = [Pair(row.query, row.passage, row.chunk_id) for row in rows]
+    assert pack(rows, similar, size, random.Random(seed)) == pack(bare, similar, size, random.Random(seed))
+    assert hard_columns(bare, similar) == []
+
+
+def test_what_asks_the_same() -> None:
+    assert asked(" What  IS\tit? ") == asked("what is it?") != asked("what was it?")
+
+
+def test_hard_negatives_are_further_columns_with_the_prompt_of_passages(tmp_path: Path) -> None:
+    model = load_encoder(build_embedding(tmp_path / "model", prompts={"document": "every "}), RUNTIME)
+    first, second, third, *_ = pairs()
+    outside = [pair.passage for pair in pairs()[4:7]]
+    rows = [
+        replace(first, negatives=tuple(outside[:2]), negative_ids=("c4", "c5")),
+        replace(second, negatives=(outside[2],), negative_ids=("c6",)),
+        third,
+    ]
+    batch = PairBatches(rows, {}, model, 4, seed=0).batch(0, 0)
+    assert [len(column["input_ids"]) for column in batch] == [3, 3, 2, 1]
+    assert all(text.startswith("every ") for column in batch[1:] for text in _texts(model, column))

@@ -18,7 +18,7 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms.custom import CustomLLM
 from pydantic import PrivateAttr
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from raglift.models import quiet as quiet
 from raglift.models.device import Runtime
@@ -58,6 +58,12 @@ def load_tokenizer(base: Path) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def context_window(base: Path) -> int:
+    """Tokens that the language model in `base` can read and write in all; 2048 where its config does not say."""
+    config = AutoConfig.from_pretrained(base, trust_remote_code=False, local_files_only=True)
+    return int(getattr(config, "max_position_embeddings", None) or 2048)
 
 
 class LiftLLM(CustomLLM):

@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig
-
 from raglift import plugins
 from raglift.config import Config
 from raglift.models.chat import render_chat
@@ -17,7 +15,7 @@ from raglift.models.embedding import LiftEmbedding
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import FoundModel, find_model
 from raglift.models.generation import Generator
-from raglift.models.llm import load_causal_lm, load_tokenizer
+from raglift.models.llm import context_window, load_causal_lm, load_tokenizer
 from raglift.training.outcome import Outcome
 
 GENERATION_BATCH = 32
@@ -109,8 +107,7 @@ class Models:
     @cached_property
     def window(self) -> int:
         """Tokens that the language model can read and write in all."""
-        config = AutoConfig.from_pretrained(self.llm.path, trust_remote_code=False, local_files_only=True)
-        return int(getattr(config, "max_position_embeddings", None) or 2048)
+        return context_window(self.llm.path)
 
     def token_count(self, text: str) -> int:
         """Tokens of a text, by the language model's tokenizer."""

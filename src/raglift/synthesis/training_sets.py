@@ -1,15 +1,16 @@
 """The training sets: (query, passage) pairs for the embedding model, prompts with answers for the language model.
 
 Language-model examples follow RAFT (Zhang et al. 2024): the question with the passages that the project's own index
-brings, the evidence among distractors; in a share of them the evidence is withheld and the answer is to abstain. They
-are built with the base index, so that tuning the embedding model differently does not retrain the language model.
+brings, the evidence among distractors; in a share of them the evidence is withheld and the answer is to abstain, and a
+share has no passages at all, so that the model stays used to answering without. They are built with the base index, so
+that tuning the embedding model differently does not retrain the language model.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,11 +27,11 @@ from raglift.job import Job
 from raglift.models.encoder import Encoder
 from raglift.records import QAPair, content_id
 from raglift.synthesis.cloze import clozes
-from raglift.synthesis.words import words
+from raglift.synthesis.words import holds
 from raglift.training.examples import Example
 from raglift.training.pairs import Pair
 
-VERSION = 3
+VERSION = 4
 disable_progress_bars()
 _DEPTH = 20
 _DEV_QUESTIONS = 48
@@ -78,37 +79,56 @@ class ExampleMaker:
     Args:
         top_k: Passages a prompt.
         absent: Share of the examples whose evidence is withheld.
+        closed_book: Share of the examples without passages.
     """
 
-    def __init__(self, corpus: Corpus, reader: Reader, top_k: int, absent: float, seed: int) -> None:
+    def __init__(
+        self, corpus: Corpus, reader: Reader, top_k: int, absent: float, seed: int, closed_book: float = 0.0
+    ) -> None:
         self._corpus = corpus
         self._reader = reader
         self._top_k = top_k
         self._absent = absent
+        self._closed_book = closed_book
         self._rng = random.Random(f"{seed}/examples")
 
-    def example(self, question: QAPair, ranking: Ranking) -> tuple[Example, str]:
-        """The example, and whether its evidence was `found` by the index, `put in`, or `withheld`."""
+    def example(self, question: QAPair, ranking: Ranking) -> tuple[Example | None, str]:
+        """The example, and whether its evidence was `found` by the index, `put in`, or `withheld`, or that it is
+        `closed book`; None and `unquoted` where its answer stands in none of its passages."""
         evidence = {item.chunk_id for item in question.evidence}
         found = [chunk_id for chunk_id, _ in ranking]
-        if self._rng.random() < self._absent:
+        drawn = self._rng.random()
+        if drawn < self._absent:
             passages = [chunk_id for chunk_id in found if not self._tells(question, chunk_id)][: self._top_k]
             if passages:
                 return self._made(question, passages, ABSTAIN), "withheld"
-        passages = found[: self._top_k]
-        if evidence & set(passages):
-            return self._made(question, passages, question.answers[0]), "found"
+        elif drawn < self._absent + self._closed_book:
+            if not self._quoted(question, [item.chunk_id for item in question.evidence if item.chunk_id]):
+                return None, "unquoted"
+            return self._made(question, (), question.answers[0]), "closed book"
+        passages, how = found[: self._top_k], "found"
+        if not evidence & set(passages):
+            how = "put in"
+            self._put_in(question, passages)
+        if not self._quoted(question, passages):
+            return None, "unquoted"
+        return self._made(question, passages, question.answers[0]), how
+
+    def _put_in(self, question: QAPair, passages: list[str]) -> None:
         own = question.evidence[0].chunk_id
         assert own is not None  # synthetic evidence is always a passage
         place = self._rng.randrange(max(1, len(passages)))
         passages[place : place + 1] = [own]  # also where the index found nothing at all
-        return self._made(question, passages, question.answers[0]), "put in"
+
+    def _quoted(self, question: QAPair, passages: Sequence[str]) -> bool:
+        """Whether the answer, which the prompt wants taken from the passages, stands in one of them."""
+        return any(holds(self._corpus.text_of[chunk_id], question.answers[0]) for chunk_id in passages)
 
     def _tells(self, question: QAPair, chunk_id: str) -> bool:
         own = {item.chunk_id for item in question.evidence if item.chunk_id}
         if chunk_id in own or any(chunk_id in self._corpus.similar.get(other, ()) for other in own):
             return True
-        return f" {' '.join(words(question.answers[0]))} " in f" {' '.join(words(self._corpus.text_of[chunk_id]))} "
+        return holds(self._corpus.text_of[chunk_id], question.answers[0])
 
     def _made(self, question: QAPair, passages: Sequence[str], answer: str) -> Example:
         texts = [self._corpus.text_of[chunk_id] for chunk_id in passages]
@@ -133,20 +153,24 @@ def build(
     """
     pairs = embedding_pairs(questions, corpus)
     answered = _answered(settings, corpus, questions, job.seed)
-    maker = ExampleMaker(corpus, reader, top_k, settings.absent, job.seed)
+    maker = ExampleMaker(corpus, reader, top_k, settings.absent, job.seed, settings.closed_book)
     rankings = dense_rankings(store, encoder.encode([q.question for q in answered], "query"), _DEPTH)
     examples, counts = [], Counter[str]()
     with job.display.stage("making training examples", len(answered), "examples") as bar:
         for question, ranking in zip(answered, rankings, strict=True):
             example, how = maker.example(question, ranking)
-            fits = reader.token_count(example.prompt) + reader.token_count(example.answer) < reader.window
-            counts[f"examples, evidence {how}" if fits else "examples dropped: too long for the model"] += 1
-            if fits:
+            if example is None:
+                counts["examples dropped: answer in none of the passages"] += 1
+            elif reader.token_count(example.prompt) + reader.token_count(example.answer) >= reader.window:
+                counts["examples dropped: too long for the model"] += 1
+            else:
+                counts["examples, closed book" if how == "closed book" else f"examples, evidence {how}"] += 1
                 examples.append(example)
             bar.advance()
     dev = _dev_examples(dev_questions(questions, corpus, job.seed), top_k, corpus, encoder, store, reader)
-    for name, rows in (("pairs", pairs), ("examples", examples), ("dev", dev)):
-        _save([asdict(row) for row in rows], job.out / name)
+    plain = [{"query": pair.query, "passage": pair.passage, "chunk_id": pair.chunk_id} for pair in pairs]
+    for name, rows in (("pairs", plain), ("examples", list(map(asdict, examples))), ("dev", list(map(asdict, dev)))):
+        save(rows, job.out / name)
     counts["pairs for the embedding model"] = len(pairs)
     counts["development questions for the language model"] = len(dev)
     funnel = [{"stage": "training sets", "reason": reason, "count": count} for reason, count in sorted(counts.items())]
@@ -187,7 +211,7 @@ def dev_questions(questions: Sequence[QAPair], corpus: Corpus, seed: int) -> lis
     return (human + synthetic)[:_DEV_QUESTIONS]
 
 
-def _save(rows: list[dict[str, object]], folder: Path) -> None:
+def save(rows: Sequence[Mapping[str, object]], folder: Path) -> None:
     """A Hugging Face dataset on disk, with a fingerprint made of its rows so that equal rows give equal bytes.
 
     No rows, no folder: datasets cannot read back a set without columns.
@@ -201,7 +225,7 @@ def _save(rows: list[dict[str, object]], folder: Path) -> None:
 
 
 def load(folder: Path, name: str) -> list[dict[str, Any]]:
-    """The rows of a dataset that `build` saved; none if it had none."""
+    """The rows of a dataset that `save` wrote; none if it had none."""
     if not (folder / name).exists():
         return []
     rows: list[dict[str, Any]] = Dataset.load_from_disk(str(folder / name)).to_list()

@@ -12,6 +12,14 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+def holds(text: str, quote: str) -> bool:
+    """Whether a text holds a quote as whole words; one without a word, such as `<=`, character by character."""
+    quoted = words(quote)
+    if not quoted:
+        return bool(quote.strip()) and quote.strip() in text
+    return f" {' '.join(quoted)} " in f" {' '.join(words(text))} "
+
+
 def longest_common_run(left: list[str], right: list[str]) -> int:
     """Length of the longest run of words that both lists hold."""
     best = 0

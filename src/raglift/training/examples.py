@@ -52,6 +52,11 @@ class ExampleBatches:
         self._size = batch_size
         self._seed = seed
 
+    @property
+    def rows(self) -> list[tuple[list[int], list[int]]]:
+        """Token ids and labels of every example, as they are trained on."""
+        return self._rows
+
     def __len__(self) -> int:
         return -(-len(self._rows) // self._size)
 

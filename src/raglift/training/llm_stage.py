@@ -12,21 +12,23 @@ from transformers import PreTrainedTokenizerBase
 
 from raglift import plugins
 from raglift.abstention import abstains
+from raglift.artifacts import write_atomic
 from raglift.config import LLMConfig
 from raglift.job import Job
 from raglift.models.device import Runtime
 from raglift.models.find import FoundModel
 from raglift.models.generation import Generator, Sampling
-from raglift.models.llm import load_causal_lm, load_tokenizer
+from raglift.models.llm import context_window, load_causal_lm, load_tokenizer
 from raglift.progress import Progress
 from raglift.training import recipe
 from raglift.training.examples import Example, ExampleBatches
 from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, strategies_of, write_outcome
+from raglift.training.preflight import check, check_tokenizer, preview
 
-VERSION = 2
-
-
+VERSION = 3
+_SHOWN = 160
+"""Characters of each end of an example's text that are printed; the file holds them all."""
 _ABSTAINING = 0.25
 
 
@@ -85,25 +87,29 @@ def build(
     runtime: Runtime,
     job: Job,
 ) -> None:
-    """Train and write `model/` (what the strategy saves: an adapter, or whole weights), model.json and training.json.
+    """Train and write `model/` (what the strategy saves: an adapter, or whole weights), model.json, training.json, and
+    preview.txt with a few examples as the model learns them.
 
     Args:
         rows: Training examples.
         dev: Development prompts with their answers, which choose the checkpoint.
         base: The model to start from.
+
+    Raises:
+        UserError: An example cannot be learned from.
     """
     strategies = strategies_of(settings.strategies)
     if not strategies or not rows or not dev:
         job.display.warn("Nothing to tune the language model with or to choose by: the base stays as it is.")
         write_outcome(job.out, "llm", base, settings.strategies, None, None)
         return
+    tokenizer = load_tokenizer(base.path)
+    batches = _checked(rows, tokenizer, base, runtime, settings, job)
     # Where no strategy says what may change, everything does.
     owners = [strategy for strategy in strategies if strategy.axis == "parameters"]
     full = not owners or any(strategy.full_precision for strategy in strategies)
     loading = replace(runtime, dtype=torch.float32) if full else runtime
     model = load_causal_lm(base.path, loading)
-    tokenizer = load_tokenizer(base.path)
-    batches = ExampleBatches(rows, tokenizer, runtime.device, settings.batch_size, job.seed)
     loop = recipe.loop_settings(settings, "llm", strategies, len(rows), len(batches))
     objective = plugins.load("objective", settings.objective)
     score = DevScore(dev, tokenizer, settings.max_new_tokens, job.display)
@@ -116,3 +122,20 @@ def build(
         tuned.save_pretrained(str(job.out / MODEL), safe_serialization=True)  # type: ignore[operator]
         tokenizer.save_pretrained(str(job.out / MODEL))
     write_outcome(job.out, "llm", base, settings.strategies, fitted, loop)
+
+
+def _checked(
+    rows: Sequence[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    base: FoundModel,
+    runtime: Runtime,
+    settings: LLMConfig,
+    job: Job,
+) -> ExampleBatches:
+    """The batches, after each example was found fit to learn from and a few were shown."""
+    check_tokenizer(tokenizer, base.name)
+    batches = ExampleBatches(rows, tokenizer, runtime.device, settings.batch_size, job.seed)
+    check(rows, batches.rows, tokenizer, context_window(base.path))
+    job.display.say(preview(batches.rows, tokenizer, _SHOWN))
+    write_atomic(job.out / "preview.txt", (preview(batches.rows, tokenizer) + "\n").encode("utf-8"))
+    return batches

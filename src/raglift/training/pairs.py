@@ -1,4 +1,4 @@
-"""Batches of (query, passage) pairs without false negatives inside a batch."""
+"""Batches of (query, passage) pairs, with hard negatives where there are any, without false negatives in a batch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,23 @@ from raglift.models.encoder import role_prompt
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A query and the passage that answers it; `chunk_id` names the passage."""
+    """A query and the passage that answers it; `chunk_id` names the passage.
+
+    `negatives` are texts of passages that do not answer it, the hardest first, and `negative_ids` their chunks.
+    `spared` names the chunks that are not to be held wrong for the query: right ones, and too likely right ones.
+    """
 
     query: str
     passage: str
     chunk_id: str
+    negatives: tuple[str, ...] = ()
+    negative_ids: tuple[str, ...] = ()
+    spared: tuple[str, ...] = ()
+
+
+def asked(query: str) -> str:
+    """What two queries share that ask the same: their words whatever case and white space."""
+    return " ".join(query.lower().split())
 
 
 def pack(
@@ -42,18 +54,45 @@ def pack(
     taken: list[set[str]] = [set() for _ in range(count)]
     for position, row in enumerate(order):
         pair = pairs[row]
-        asked = " ".join(pair.query.lower().split())
+        question = asked(pair.query)
         for offset in range(count):
             at = (position + offset) % count
-            if len(batches[at]) < capacity and pair.chunk_id not in taken[at] and asked not in taken[at]:
+            if len(batches[at]) < capacity and not {pair.chunk_id, question} & taken[at]:
                 batches[at].append(row)
-                taken[at] |= {asked, pair.chunk_id, *similar.get(pair.chunk_id, ())}
+                taken[at] |= {question, pair.chunk_id, *similar.get(pair.chunk_id, ())}
                 break
     return [batch for batch in batches if batch]
 
 
+def hard_columns(rows: Sequence[Pair], similar: Mapping[str, AbstractSet[str]]) -> list[list[str]]:
+    """The hard negatives of a batch: the first of every pair, then the second of every pair, and so on.
+
+    Every passage of a batch is wrong for all of its queries but its own, so a negative that must be spared by one of
+    them is left out, and none stands twice. Columns may therefore be shorter than the batch, and empty ones are gone.
+    Which pairs share a batch does not depend on their hard negatives.
+
+    Args:
+        rows: The pairs of one batch.
+        similar: Chunk id -> ids of the chunks that repeat much of it.
+    """
+    spared = {
+        chunk_id for pair in rows for own in (pair.chunk_id, *pair.spared) for chunk_id in (own, *similar.get(own, ()))
+    }
+    present = {pair.passage for pair in rows}
+    columns: list[list[str]] = []
+    for rank in range(max((len(pair.negatives) for pair in rows), default=0)):
+        column = []
+        for pair in rows:
+            if rank < len(pair.negatives) and pair.negative_ids[rank] not in spared:
+                if pair.negatives[rank] not in present:
+                    column.append(pair.negatives[rank])
+                present.add(pair.negatives[rank])
+        columns.append(column)
+    return [column for column in columns if column]
+
+
 class PairBatches:
-    """`Batches` of preprocessed columns for the embedding objectives: queries, then passages."""
+    """`Batches` of preprocessed columns for the embedding objectives: queries, passages, then any hard negatives."""
 
     def __init__(
         self,
@@ -81,12 +120,14 @@ class PairBatches:
         return self._length
 
     def batch(self, epoch: int, index: int) -> list[dict[str, Any]]:
-        """Two columns of features: B queries with the model's query prompt, B passages with its passage prompt."""
+        """Columns of features: B queries with the model's query prompt, B passages with its passage prompt, then
+        columns of at most B hard negatives each."""
         packed = self._packed(epoch)
         rows = [self._pairs[row] for row in packed[index % len(packed)]]
+        passages = [[pair.passage for pair in rows], *hard_columns(rows, self._similar)]
         return [
             self._features([pair.query for pair in rows], role_prompt(self._model, "query")),
-            self._features([pair.passage for pair in rows], role_prompt(self._model, "passage")),
+            *(self._features(column, role_prompt(self._model, "passage")) for column in passages),
         ]
 
     def _features(self, texts: list[str], prompt: str) -> dict[str, Any]:

@@ -1,0 +1,141 @@
+"""Hard negatives: passages that the base index takes for the answer to a question, and that are wrong.
+
+References:
+    Moreira et al. 2024, "NV-Retriever: Improving text embedding models with effective hard-negative mining" (section
+    4: a passage that scores above a share of the positive's score, 95% by default, is likely right and left out).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from raglift.artifacts import write_json
+from raglift.config import EmbeddingConfig
+from raglift.corpus.stage import Corpus
+from raglift.index.ranking import Ranking, dense_rankings
+from raglift.index.store import FaissStore
+from raglift.job import Job
+from raglift.models.encoder import Encoder
+from raglift.records import Chunk, QAPair
+from raglift.synthesis.training_sets import embedding_pairs, load, save
+from raglift.synthesis.words import holds
+from raglift.training.pairs import Pair, asked
+
+VERSION = 1
+_DEPTH = 100
+_BLOCK = 256
+
+
+class Miner:
+    """Chooses the hard negatives of pairs.
+
+    Args:
+        questions: Those that the pairs are made of: what answers one of them answers all that ask the same.
+        count: Most negatives a pair.
+        ceiling: Share of the positive's score that no negative may exceed.
+    """
+
+    def __init__(self, corpus: Corpus, questions: Sequence[QAPair], count: int, ceiling: float) -> None:
+        self._corpus = corpus
+        self._count = count
+        self._ceiling = ceiling
+        self._chunks = {chunk.id: chunk for chunk in corpus.chunks}
+        self._asked: defaultdict[str, list[QAPair]] = defaultdict(list)
+        for question in questions:
+            self._asked[asked(question.question)].append(question)
+
+    def mine(self, pair: Pair, ranking: Ranking) -> Pair:
+        """The pair with its hard negatives, and with what else of the ranking must not be held wrong.
+
+        Negatives stand past the positive, below the ceiling, and do not answer the question; where the positive is not
+        in the ranking at all, nothing is known to stand past it, and there are none.
+        """
+        right = self._right(pair)
+        limit: float | None = None
+        negatives: list[str] = []
+        spared = set(right)
+        for chunk_id, score in ranking:
+            if chunk_id == pair.chunk_id:
+                limit = min(score, self._ceiling * score)
+            elif limit is None or score > limit or chunk_id in right or self._answers(pair, self._chunks[chunk_id]):
+                spared.add(chunk_id)
+            elif len(negatives) < self._count and not self._repeats(chunk_id, negatives):
+                negatives.append(chunk_id)
+        texts = tuple(self._corpus.text_of[chunk_id] for chunk_id in negatives)
+        return replace(pair, negatives=texts, negative_ids=tuple(negatives), spared=tuple(sorted(spared)))
+
+    def _right(self, pair: Pair) -> set[str]:
+        """The evidence of all that ask the same, and what repeats it."""
+        evidence = {item.chunk_id for question in self._asked[asked(pair.query)] for item in question.evidence}
+        own = {chunk_id for chunk_id in evidence if chunk_id} | {pair.chunk_id}
+        return own.union(*(self._corpus.similar.get(chunk_id, ()) for chunk_id in own))
+
+    def _answers(self, pair: Pair, chunk: Chunk) -> bool:
+        if chunk.text == pair.passage:
+            return True
+        for question in self._asked[asked(pair.query)]:
+            if any(holds(chunk.text, answer) for answer in question.answers):
+                return True
+            for item in question.evidence:
+                overlaps = chunk.start < item.end and item.start < chunk.end
+                if item.document_id == chunk.document_id and (item.chunk_id is None or overlaps):
+                    return True
+        return False
+
+    def _repeats(self, chunk_id: str, others: Sequence[str]) -> bool:
+        same = self._corpus.similar.get(chunk_id, set())
+        text = self._corpus.text_of[chunk_id]
+        return any(other in same or self._corpus.text_of[other] == text for other in others)
+
+
+def build(
+    settings: EmbeddingConfig,
+    corpus: Corpus,
+    questions: Sequence[QAPair],
+    encoder: Encoder,
+    store: FaissStore,
+    job: Job,
+) -> None:
+    """Write the dataset `pairs` (with negatives, their ids, and what is spared) and funnel.json.
+
+    Args:
+        questions: The synthetic questions of every split; those of the train split make the pairs.
+        encoder: The base embedding model.
+        store: The base index.
+    """
+    trained = [question for question in questions if question.split == "train"]
+    pairs = embedding_pairs(trained, corpus)
+    miner = Miner(corpus, trained, settings.hard_negatives, settings.hard_negative_ceiling)
+    found: list[Pair] = []
+    with job.display.stage("mining hard negatives", len(pairs), "pairs") as bar:
+        for start in range(0, len(pairs), _BLOCK):
+            block = pairs[start : start + _BLOCK]
+            vectors = encoder.encode([pair.query for pair in block], "query")
+            for pair, ranking in zip(block, dense_rankings(store, vectors, _DEPTH), strict=True):
+                found.append(miner.mine(pair, ranking))
+                bar.advance()
+    save([asdict(pair) for pair in found], job.out / "pairs")
+    counts = {
+        "hard negatives": sum(len(pair.negatives) for pair in found),
+        "pairs without a hard negative": sum(not pair.negatives for pair in found),
+    }
+    funnel = [{"stage": "hard negatives", "reason": reason, "count": count} for reason, count in counts.items()]
+    write_json(job.out / "funnel.json", funnel)
+
+
+def load_pairs(folder: Path) -> list[Pair]:
+    """The pairs that `build` wrote into `folder`."""
+    return [
+        Pair(
+            row["query"],
+            row["passage"],
+            row["chunk_id"],
+            tuple(row["negatives"]),
+            tuple(row["negative_ids"]),
+            tuple(row["spared"]),
+        )
+        for row in load(folder, "pairs")
+    ]
