@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from raglift.config import Config, CorpusConfig, config_from_dict
 from raglift.corpus import audit
-from raglift.corpus.documents import document
+from raglift.corpus.documents import Reading, document
 from raglift.corpus.stage import build
 from raglift.errors import UserError
 from raglift.job import Job
@@ -159,7 +159,7 @@ def config(**corpus: Any) -> Config:
 @pytest.mark.parametrize("chunker", ["sentence", "token", "markdown"])
 def test_the_corpus_stage_writes_the_audit_and_no_group_straddles_a_split(tmp_path: Path, chunker: str) -> None:
     documents = [document(f"{n}.md", f"# Page {n}\n\n{words(f'w{n // 2}x', 60)} {n}") for n in range(12)]
-    build(config(chunker=chunker), documents, [], Job(tmp_path, 0, Progress(quiet=True)))
+    build(config(chunker=chunker), Reading(documents), [], Job(tmp_path, 0, Progress(quiet=True)))
     rows = [json.loads(line) for line in (tmp_path / "documents.jsonl").read_text("utf-8").splitlines()]
     splits: dict[str, set[str]] = {}
     for row in rows:

@@ -304,9 +304,13 @@ def test_ctrl_c_keeps_what_is_there(fake: FakeServer, tmp_path: Path, expected: 
             time.sleep(0.005)
         signal.pthread_kill(main, signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        run(writer_for(fake), tmp_path / "j.jsonl")
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(writer_for(fake), tmp_path / "j.jsonl")
+    finally:
+        signal.signal(signal.SIGINT, before)
     lines = len((tmp_path / "j.jsonl").read_text().splitlines())
     assert 10 <= lines < CALLS
     time.sleep(0.2)
