@@ -190,7 +190,7 @@ def _openai_like(config: WriterConfig, key: str | None, settings: SynthesisConfi
     except ImportError as error:
         raise _missing("llama-index-llms-openai-like", "openai") from error
     # LlamaIndex would send OPENAI_API_KEY to any server if it were given no key at all.
-    return OpenAILike(
+    llm: LLM = OpenAILike(
         model=config.model or "",
         api_base=config.url,
         api_key=key or "none",
@@ -202,6 +202,7 @@ def _openai_like(config: WriterConfig, key: str | None, settings: SynthesisConfi
         max_retries=0,
         timeout=config.timeout,
     )
+    return llm
 
 
 def _ollama(config: WriterConfig, key: str | None, settings: SynthesisConfig, seed: int) -> LLM:
@@ -209,7 +210,7 @@ def _ollama(config: WriterConfig, key: str | None, settings: SynthesisConfig, se
         from llama_index.llms.ollama import Ollama
     except ImportError as error:
         raise _missing("llama-index-llms-ollama", "ollama") from error
-    return Ollama(
+    llm: LLM = Ollama(
         model=config.model or "",
         base_url=config.url or _OLLAMA,
         temperature=settings.temperature,
@@ -218,6 +219,7 @@ def _ollama(config: WriterConfig, key: str | None, settings: SynthesisConfig, se
         additional_kwargs={"num_predict": config.output_tokens, "seed": seed},
         headers=_ollama_headers(key),
     )
+    return llm
 
 
 def _ollama_headers(key: str | None) -> dict[str, str] | None:
