@@ -18,8 +18,8 @@ _INJECTION = re.compile(
             r"\b(ignore|disregard|forget) ((all|everything) )?(that )?(you (were|have been|are) (told|given|instructed|"
             r"taught)|your (instructions|guidelines|programming|training|rules))\b",
             r"\b(ignore|disregard|forget) everything (above|before|prior|so far)\b",
-            r"\b(reveal|print|repeat|show|output|leak|disclose|display|give|tell) (me |us )?(your|the) (\w+ )?"
-            r"(system|developer|hidden|initial) (prompt|instructions|message)\b",
+            r"\b(reveal|print|repeat|show|output|leak|disclose|display|give|tell) (me |us )?(your (\w+ )?"
+            r"(system|developer|hidden|initial) (prompt|instructions|message)|the (\w+ )?system prompt)\b",
             r"\byou are (now )?(an? )?((helpful|unrestricted|uncensored|unfiltered|jailbroken) )+"
             rf"(assistant|{_MODEL})\b",
             r"\byou are now (in )?(dan|developer mode|god mode|jailbroken|unrestricted)\b",
@@ -28,7 +28,7 @@ _INJECTION = re.compile(
             r"\b(do not|don't|never) (tell|inform|alert|notify) the (user|human)\b",
             r"\bnew (system )?(instructions?|prompt):",
             r"<\|?(im_start|im_end|system|assistant|user|endoftext|begin_of_text|start_header_id|eot_id)\|>",
-            r"\[/?inst\]|<</?sys>>|<(start|end)_of_turn>|###\s*(instruction|system|assistant)s?\s*:",
+            r"(?-i:\[/?INST\]|<</?SYS>>)|<(start|end)_of_turn>|###\s*(instruction|system|assistant)s?\s*:",
         ]
     ),
     re.IGNORECASE,

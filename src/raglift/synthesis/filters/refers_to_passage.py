@@ -34,19 +34,20 @@ _QUOTED = re.compile(r"\"[^\"]*\"|`[^`]*`|\u201c[^\u201d]*\u201d")
 
 _FRAME = frozenset(
     words(
-        "a an the what which who whom whose when where why how do does did is are was were be been being can could should "
-        "will would has have had must may i you we one of in on at to for from by with as and or that it its if not only "
-        "get gets got make makes made use used uses using call called calls happen happens happened become"
+        "a an the what which who whom whose when where why how do does did is are was were be been being can "
+        "could should will would has have had must may i you we one of in on at to for from by with as and or "
+        "that it its if not only get gets got make makes made use used uses using call called calls happen "
+        "happens happened become"
     )
 )
 _GENERIC = frozenset(
     words(
-        "name names type types kind value values result results purpose default behavior behaviour format form difference "
-        "length number amount maximum minimum order status state role effect cause reason way meaning function method "
-        "object class value item items element elements list code program expression statement operation process system "
-        "feature option file data person people man woman company group event place book film name thing things variable "
-        "argument arguments parameter parameters new first last second next current main other same following created "
-        "returned defined evaluated executed passed assigned"
+        "name names type types kind value values result results purpose default behavior behaviour format form "
+        "difference length number amount maximum minimum order status state role effect cause reason way meaning "
+        "function method object class item items element elements list code program expression statement "
+        "operation process system feature option file data person people man woman company group event place book "
+        "film thing things variable argument arguments parameter parameters new first last second next current "
+        "main other same following created returned defined evaluated executed passed assigned"
     )
 )
 _DEFINITE = re.compile(
