@@ -144,6 +144,8 @@ class SynthesisConfig(Section):
     """Most questions attempted in all; null: no limit."""
     filters: list[QuestionFilter] | None = None
     """Filters that a question must pass; null: all of them."""
+    blocked_words: list[Name] = Field(default=[])
+    """Words and phrases, in any language, that the toxicity filter looks for beside its own."""
     batch_size: Count = 32
     """Questions written at once."""
     temperature: NotNegative = 0.0

@@ -35,8 +35,8 @@ def test_a_good_question_passes_every_filter(name: str) -> None:
 QUESTIONS = [
     ("form", "How so?", "too short"),
     ("form", "How did it go?", None),
-    ("form", " ".join(f"w{n}" for n in range(28)) + "?", None),
-    ("form", " ".join(f"w{n}" for n in range(29)) + "?", "too long"),
+    ("form", " ".join(f"w{n}" for n in range(20)) + "?", None),
+    ("form", " ".join(f"w{n}" for n in range(21)) + "?", "too long"),
     ("form", "How did cargo get to land", "not a question"),
     ("form", "Is it in the sea or in the lake?", None),
     ("form", "Is it in the sea or in the sea?", "repeats itself"),
@@ -50,6 +50,22 @@ QUESTIONS = [
     ("refers_to_passage", "Which boats are mentioned?", "points at its passage"),
     ("refers_to_passage", "What was stated above?", None),  # the passage itself says "above"
     ("refers_to_passage", "How do I add text to a document?", None),
+    ("refers_to_passage", "What does the author think of boats?", "points at its passage"),
+    ("refers_to_passage", "Which of the following is true?", "points at its passage"),
+    ("refers_to_passage", "How can I make the compiler optimize the code?", None),
+    ("refers_to_passage", "What does it return?", "unclear without its passage"),
+    ("refers_to_passage", "How do you do that?", "unclear without its passage"),
+    ("refers_to_passage", "How can I avoid this error?", "unclear without its passage"),
+    ("refers_to_passage", "Where did he live?", "unclear without its passage"),
+    ("refers_to_passage", "What is its default value?", "unclear without its passage"),
+    ("refers_to_passage", "What is the return value of the function?", None),  # "return" may say which
+    ("refers_to_passage", "What is the default value of the function?", "unclear without its passage"),
+    ("refers_to_passage", "What is the default value of the timeout argument?", None),
+    ("refers_to_passage", "What is a function?", None),
+    ("refers_to_passage", "What does a generator return when it is exhausted?", None),
+    ("refers_to_passage", "Is it possible to compare sets?", None),
+    ("refers_to_passage", 'What does the keyword "this" mean in Java?', None),
+    ("refers_to_passage", "Which boats sail this year?", None),
 ]
 
 
@@ -98,8 +114,8 @@ def test_answers_do_not_stand_in_the_question(question: str, expected: str | Non
     ("split", "rank", "passes"),
     [
         ("train", 1, True),
-        ("train", 10, True),
-        ("train", 11, False),
+        ("train", 5, True),
+        ("train", 6, False),
         ("dev", 11, True),
         ("dev", 50, True),
         ("dev", 51, False),

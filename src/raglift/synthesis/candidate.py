@@ -13,7 +13,7 @@ from raglift.synthesis.words import words
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A question about `text`, which stands in a chunk; `rank` is the best rank that BM25 or the base embedding model
-    gives to a chunk with that text, counted from 1."""
+    gives to a chunk with that text, counted from 1; `passage` is the whole chunk."""
 
     chunk_id: str
     text: str
@@ -22,6 +22,7 @@ class Candidate:
     question: str
     answer: str
     rank: int
+    passage: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,12 @@ from raglift.models.generation import Generator
 from raglift.progress import Progress
 from raglift.records import Evidence, QAPair, content_id, write_jsonl
 from raglift.synthesis.candidate import Accepted, Candidate, QuestionFilter
+from raglift.synthesis.filters._load import load_filters
 from raglift.synthesis.llm_build import LLMWriter
 from raglift.synthesis.llm_writer import write_with_llm
 from raglift.synthesis.writer import Assignment, Written, finished, plan, write
 
-VERSION = 4
+VERSION = 5
 _DEPTH = 50
 
 
@@ -48,8 +49,7 @@ def build(
     assignments = planned(settings, corpus, job.seed)
     written, notes = _written(settings, assignments, generator, llm, job)
     candidates = _candidates(written, corpus, encoder, store, job.display)
-    names = settings.filters if settings.filters is not None else plugins.names("question filter")
-    filters: list[QuestionFilter] = [plugins.load("question filter", name) for name in names]
+    filters = load_filters(settings.filters, settings.blocked_words)
     with job.display.stage("filtering questions", len(candidates), "questions") as bar:
         pairs, dropped = _accept(candidates, filters, corpus, bar.advance)
     write_jsonl(job.out / "questions.jsonl", pairs)
@@ -104,6 +104,7 @@ def _candidates(
         dense = dense_rankings(store, encoder.encode(questions, "query", bar.advance), _DEPTH)
     sparse = Bm25([chunk.id for chunk in chunks], [chunk.text for chunk in chunks]).rankings(questions, _DEPTH)
     split = {chunk.id: corpus.split_of[chunk.document_id] for chunk in chunks}
+    passages = {chunk.id: chunk.text for chunk in chunks}
     found = []
     for item, *rankings in zip(written, dense, sparse, strict=True):
         chunk_id = item.assignment.chunk_id
@@ -118,6 +119,7 @@ def _candidates(
                 item.question,
                 item.answer,
                 min(ranks, default=_DEPTH + 1),
+                passages[chunk_id],
             )
         )
     return found

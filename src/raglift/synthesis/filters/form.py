@@ -5,6 +5,10 @@ from __future__ import annotations
 from raglift.synthesis.candidate import Accepted, Candidate
 from raglift.synthesis.words import words
 
+_LONGEST = 20
+"""Of the questions labelled by hand (`scripts/filter_quality.py`) none above 18 words was good; some that people write
+are a little longer."""
+
 
 class Form:
     """Drops what is too short or too long, is no question where one was wanted, or runs in circles."""
@@ -16,7 +20,7 @@ class Form:
         asked = words(candidate.question)
         if len(asked) < (4 if candidate.kind.question else 2):
             return "too short"
-        if len(asked) > 28:
+        if len(asked) > _LONGEST:
             return "too long"
         if candidate.kind.question and not candidate.question.endswith("?"):
             return "not a question"
