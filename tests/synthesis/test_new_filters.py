@@ -41,6 +41,8 @@ def reason(name: str, candidate: Candidate) -> str | None:
         ("0.4111111111111111", None),
         ("DE89 3704 0044 0532 0130 00", "holds an account number"),
         ("DE88 3704 0044 0532 0130 00", None),
+        ("BE68 5390 0754 7034 BIC GKCC", "holds an account number"),
+        ("section 3.2.1.4", None),
         ("8.8.8.8", "holds an IP address"),
         ("2606:4700:4700::1111", "holds an IP address"),
         ("127.0.0.1", None),

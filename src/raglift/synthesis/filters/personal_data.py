@@ -23,7 +23,9 @@ _CARD = re.compile(
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
 _IPV4 = re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9a-f]{1,4}(?:::?[0-9a-f]{1,4}){2,7}(?![\w:])", re.IGNORECASE)
-_VERSION = re.compile(r"\b(v|version|release)\.? ?$", re.IGNORECASE)
+_VERSION = re.compile(
+    r"(\b(v|version|release|section|sections|chapter|clause|rule|python)\.?|\u00a7) ?$", re.IGNORECASE
+)
 
 
 def has_email(text: str) -> bool:
@@ -56,7 +58,12 @@ def has_card(text: str) -> bool:
 
 def has_account(text: str) -> bool:
     """An International Bank Account Number whose check digits are right (ISO 13616: modulo 97 is 1)."""
-    return any(_iban(found.group().replace(" ", "")) for found in _IBAN.finditer(text))
+    return any(_iban_first(found.group().split(" ")) for found in _IBAN.finditer(text))
+
+
+def _iban_first(groups: list[str]) -> bool:
+    """Whether the first groups are a number: what follows it in capitals may look like more of it."""
+    return any(_iban("".join(groups[:count])) for count in range(1, len(groups) + 1))
 
 
 def _iban(number: str) -> bool:
