@@ -52,6 +52,12 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+_NOT_WRITABLE = (
+    *(errno.EACCES, errno.EROFS, errno.EPERM),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ENAMETOOLONG),
+)
+
+
 @contextmanager
 def disk_errors(folder: Path, instead: str = "another `workspace`") -> Iterator[None]:
     """Turn what writing into `folder` raises, where the disk is full or may not be written, into a `UserError`.
@@ -66,7 +72,7 @@ def disk_errors(folder: Path, instead: str = "another `workspace`") -> Iterator[
         # faiss, safetensors and tokenizers report a full disk as errors of their own.
         if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
             raise _full(folder) from error
-        if number in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if number in _NOT_WRITABLE:
             raise UserError(
                 f"Cannot write to {folder}.", str(error), f"Choose {instead}, or mend its permissions."
             ) from error

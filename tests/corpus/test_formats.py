@@ -139,8 +139,12 @@ def test_a_row_of_a_table_is_a_document(tmp_path: Path, delimiter: str) -> None:
     csv.writer(out, delimiter=delimiter).writerows(rows)
     assert parsed(tmp_path, ".csv", out.getvalue()) == [
         ("a", "Fees\nTwelve, euros;\nper | head", {"title": "Fees"}),
-        ("2", "Free", {}),
+        ("row 2", "Free", {}),
     ]
+
+
+def test_a_place_is_never_taken_for_the_id_of_another_row(tmp_path: Path) -> None:
+    assert parsed(tmp_path, ".csv", "id,text\n2,first\n,second\n") == [("2", "first", {}), ("row 2", "second", {})]
 
 
 def test_a_table_without_texts_gives_its_fields(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from transformers import T5Config, T5EncoderModel
 
 from raglift.models.packed import PackedLinear, can_pack, pack_linears
 
@@ -33,3 +34,15 @@ def test_only_plain_linear_layers_are_replaced() -> None:
     pack_linears(model, 8)
     kinds = [type(module) for module in model.modules() if not isinstance(module, nn.Sequential)]
     assert kinds == [PackedLinear, PackedLinear, nn.LayerNorm, Special]
+
+
+def test_t5_which_reads_the_weights_of_its_parts_still_runs() -> None:
+    torch.manual_seed(0)
+    config = T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2)
+    model = T5EncoderModel(config).bfloat16().eval()
+    ids = torch.tensor([[3, 4, 5]])
+    with torch.inference_mode():
+        before = model(ids).last_hidden_state
+        pack_linears(model, 8)
+        torch.testing.assert_close(model(ids).last_hidden_state, before, atol=0.05, rtol=0.05)
+    assert any(isinstance(module, PackedLinear) for module in model.modules())

@@ -38,6 +38,7 @@ def cases(draw: st.DrawFn) -> tuple[Corpus, list[QAPair], int, float, Pair, tupl
     # Two neighbours overlap by half, as with corpus.chunk_overlap.
     chunks = [Chunk(f"c{n}", f"d{n // 4}", text, n * 10, n * 10 + 20) for n, text in enumerate(TEXTS)]
     made: Any = SimpleNamespace(similar=similar, chunks=chunks, text_of={chunk.id: chunk.text for chunk in chunks})
+    made.split_of = dict.fromkeys((chunk.document_id for chunk in chunks), "train")
     questions = []
     for number in range(draw(st.integers(1, 6))):
         at = draw(st.integers(0, COUNT - 1))
@@ -63,6 +64,9 @@ def test_a_mined_passage_is_wrong_as_far_as_can_be_seen(
     assert (found.query, found.passage, found.chunk_id) == (pair.query, pair.passage, pair.chunk_id)
     assert len(found.negatives) <= count
     assert found.negatives == tuple(corpus.text_of[chunk_id] for chunk_id in found.negative_ids)
+    corpus.split_of["d2"] = "test"
+    without = Miner(corpus, questions, count, ceiling).mine(pair, ranking)
+    assert not [name for name in without.negative_ids if name in ("c8", "c9", "c10", "c11")]
     assert len(set(found.negatives)) == len(found.negatives)
     assert not set(found.negative_ids) & set(found.spared)
     order, score = [chunk_id for chunk_id, _ in ranking], dict(ranking)

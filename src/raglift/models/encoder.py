@@ -89,6 +89,10 @@ class Encoder:
     def _block(self, texts: list[str], prompt: str) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Tokenised at once, then forwarded longest first: places in `texts`, and their vectors."""
         features = self.model.preprocess(texts, prompt=prompt or None)
+        if "attention_mask" not in features:  # a static embedding model looks words up and pads nothing
+            batch = {k: v.to(self.model.device) if isinstance(v, torch.Tensor) else v for k, v in features.items()}
+            yield np.arange(len(texts)), self._forward(batch)
+            return
         lengths = features["attention_mask"].sum(dim=1).numpy()
         left = self.model.tokenizer.padding_side == "left"
         order = np.argsort(-lengths, kind="stable")

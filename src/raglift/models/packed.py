@@ -40,8 +40,13 @@ def can_pack() -> bool:
 
 
 def pack_linears(model: nn.Module, rows: int) -> None:
-    """Replace every plain `nn.Linear` of `model`, which must never be trained or saved afterwards."""
+    """Replace every plain `nn.Linear` of `model`, which must never be trained or saved afterwards.
+
+    T5's feed-forward layers read the weights of their parts themselves, and are left as they are.
+    """
     for name, child in list(model.named_children()):
+        if type(model).__name__.endswith("DenseActDense") or type(model).__name__.endswith("DenseGatedActDense"):
+            continue
         if type(child) is nn.Linear:
             setattr(model, name, PackedLinear(child, rows))
         else:

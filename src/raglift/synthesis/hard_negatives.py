@@ -60,6 +60,8 @@ class Miner:
         for chunk_id, score in ranking:
             if chunk_id == pair.chunk_id:
                 limit = min(score, self._ceiling * score)
+            elif self._corpus.split_of[self._chunks[chunk_id].document_id] != "train":
+                continue  # what is held out trains nothing, not even as a wrong answer
             elif limit is None or score > limit or chunk_id in right or self._answers(pair, self._chunks[chunk_id]):
                 spared.add(chunk_id)
             elif len(negatives) < self._count and not self._repeats(chunk_id, negatives):

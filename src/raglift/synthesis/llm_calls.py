@@ -111,7 +111,8 @@ class Caller:
         if isinstance(error, UserError):
             return error
         told, number = self._told(error), status(error)
-        if number in _REFUSED:
+        empty = _empty_account(error)
+        if number in _REFUSED and not empty:
             return RefusedError(told)
         kept = "What is written is kept: the same command goes on from there."
         if is_transient(error):
@@ -124,8 +125,9 @@ class Caller:
             401: "Check the API key in the variable that synthesis.writer.key_env names.",
             403: "Check what the API key may do.",
             404: "Check synthesis.writer.url and model.",
-            429: "The account has nothing left to spend: top it up.",
         }.get(number or 0, "Mend what it says.")
+        if empty:
+            fix = "The account has nothing left to spend: top it up."
         return UserError(f"{self._writer.name} failed.", told, f"{fix} {kept}")
 
     def _reply(self, prompt: str, response: CompletionResponse) -> Reply:
@@ -166,11 +168,17 @@ def _chain(error: BaseException) -> list[BaseException]:
     return found
 
 
+def _empty_account(error: BaseException) -> bool:
+    """Whether a server says, under whatever status it likes, that there is nothing left to spend."""
+    said = str(error).lower()
+    return status(error) in (400, 402, 403, 429) and any(sign in said for sign in _EMPTY_ACCOUNT)
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether the same call may succeed later: rate limits, time-outs, lost connections, errors of the server."""
     number = status(error)
     if number is not None:
-        if number == 429 and any(sign in str(error) for sign in _EMPTY_ACCOUNT):
+        if _empty_account(error):
             return False
         return number in _PASSING or number >= 500
     return any(isinstance(e, TimeoutError | ConnectionError | httpx.TransportError) for e in _chain(error))

@@ -100,7 +100,10 @@ class _Session:
             await asyncio.gather(*workers, return_exceptions=True)
             raise
         if self._error is None and self._refused:
-            self._error = self._nothing_taken()
+            if self._taken:
+                self._keep_refused()
+            else:
+                self._error = self._nothing_taken()
         if self._error is not None:
             raise self._error
 
@@ -131,9 +134,7 @@ class _Session:
             self._keep_refused()
         except RefusedError as error:
             self._refused.append((prompt, str(error)))
-            if self._taken:
-                self._keep_refused()
-            elif len(self._refused) >= _REFUSALS:
+            if len(self._refused) >= _REFUSALS:
                 raise self._nothing_taken() from None
         finally:
             self._budget.settle(most, actual)

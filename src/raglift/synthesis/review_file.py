@@ -159,7 +159,8 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _names(head: str, separator: str) -> list[str]:
-    return [name.strip().lower() for name in next(csv.reader([head.strip("\r")], delimiter=separator), [])]
+    head = re.split(r"\r\n|\r|\n", head, maxsplit=1)[0]
+    return [name.strip().lower() for name in next(csv.reader([head], delimiter=separator), [])]
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:

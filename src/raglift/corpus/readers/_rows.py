@@ -25,7 +25,9 @@ def pieces(rows: Iterable[tuple[int, Mapping[str, Any]]]) -> Iterator[Piece]:
     seen: set[str] = set()
     for number, row in rows:
         named = {str(key).strip().lower(): value for key, value in row.items()}
-        key = next((str(named[name]) for name in _ID if named.get(name) not in (None, "")), str(number))
+        # A name of its own kind, where rows have ids: another row's id may be this row's place.
+        place = f"row {number}" if any(name in named for name in _ID) else str(number)
+        key = next((str(named[name]) for name in _ID if named.get(name) not in (None, "")), place)
         if key in seen or len(key) > _LONGEST_ID:
             wrong = "repeats the id" if key in seen else "has an id of more than 200 characters that begins"
             raise UnreadableError(DAMAGED, f"Row {number} {wrong} {key[:50]!r}.")
