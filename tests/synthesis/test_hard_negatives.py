@@ -15,7 +15,7 @@ from raglift.corpus.stage import Corpus
 from raglift.index.stage import build as build_index
 from raglift.index.store import FaissStore
 from raglift.models.encoder import Encoder, load_encoder
-from raglift.records import Chunk, Evidence, QAPair, write_jsonl
+from raglift.records import Chunk, Document, Evidence, QAPair, write_jsonl
 from raglift.synthesis import hard_negatives
 from raglift.synthesis.hard_negatives import Miner, load_pairs
 from raglift.synthesis.words import holds
@@ -93,6 +93,7 @@ def corpus_of(folder: Path) -> Corpus:
     """One chunk a sentence."""
     chunks = [Chunk(f"c{n}", f"d{n}", text, 0, len(text)) for n, text in enumerate(SENTENCES)]
     write_jsonl(folder / "chunks.jsonl", chunks)
+    write_jsonl(folder / "documents.jsonl", [Document(chunk.document_id, "", "") for chunk in chunks])
     return Corpus(folder)
 
 
