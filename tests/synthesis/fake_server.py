@@ -20,7 +20,8 @@ class FakeServer:
     """What the server does, and what it saw.
 
     Attributes:
-        script: What it does with the first requests, one entry each: a status to answer with, "slow", "drop" or "ok".
+        script: What it does with the first requests, one entry each: a status to answer with, an error (with
+            status 429, or its own `status`), "slow", "drop" or "ok".
         delay: Seconds before an answer, times a random number up to 1.
         refuse: A text; prompts that hold it are refused with status 400.
         cut: Whether every reply is cut off.
@@ -110,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(action, {"error": {"message": f"status {action} for key {key}", "type": "error", "code": None}})
             return
         if isinstance(action, dict):
-            self._send(429, {"error": action})
+            self._send(action.get("status", 429), {"error": action})
             return
         text = reply_to(prompt)
         if fake.cut:

@@ -9,6 +9,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +231,72 @@ def test_a_server_that_refuses_everything_is_another_matter(fake: FakeServer, tm
     assert (tmp_path / "j.jsonl").read_text() == ""
 
 
+EMPTY = {"status": 400, "message": "Your credit balance is too low to access the API", "type": "invalid_request_error"}
+
+
+@pytest.mark.parametrize("empty", [EMPTY, {**EMPTY, "status": 403}, {"status": 402, "message": "Payment Required"}])
+def test_an_account_that_runs_dry_costs_no_question(
+    fake: FakeServer, tmp_path: Path, expected: list[Written], empty: dict[str, Any]
+) -> None:
+    fake.script = ["ok"] * 9 + [empty] * 100
+    with pytest.raises(UserError, match="failed") as caught:
+        run(writer_for(fake, concurrency=2), tmp_path / "j.jsonl")
+    assert "top it up" in caught.value.fix
+    assert fake.requests <= 11
+    assert "refused" not in (tmp_path / "j.jsonl").read_text()
+    fake.script = []
+    assert run(writer_for(fake), tmp_path / "j.jsonl") == (expected, Counter())
+    assert set(fake.finished.values()) == {1}
+
+
+def test_a_few_refusals_in_a_row_stop_nothing_once_a_prompt_was_taken(
+    fake: FakeServer, tmp_path: Path, expected: list[Written]
+) -> None:
+    fake.script = ["ok"] * 2 + [400] * 20
+    written, notes = run(writer_for(fake, concurrency=1), tmp_path / "j.jsonl")
+    assert notes[REFUSED] == 20
+    assert set(written) < set(expected)
+
+
+@pytest.mark.parametrize("again", [0, 20])
+def test_what_an_earlier_attempt_took_counts(
+    fake: FakeServer, tmp_path: Path, expected: list[Written], again: int
+) -> None:
+    fake.script = ["ok", 401]  # a question without its answer: no text is done
+    with pytest.raises(UserError, match="failed"):
+        run(writer_for(fake, concurrency=1), tmp_path / "j.jsonl")
+    fake.script += [400] * again
+    assert run(writer_for(fake, concurrency=1), tmp_path / "j.jsonl")[1][REFUSED] == again
+
+
+def test_many_refusals_in_a_row_stop_the_run_and_cost_no_question(
+    fake: FakeServer, tmp_path: Path, expected: list[Written]
+) -> None:
+    fake.script = ["ok"] * 9 + [400] * 100
+    with pytest.raises(UserError, match="took prompts before and has now refused 25 in a row") as caught:
+        run(writer_for(fake, concurrency=1), tmp_path / "j.jsonl")
+    assert "status 400" in caught.value.why
+    assert "same command again" in caught.value.fix
+    assert fake.requests == 9 + 25
+    assert "refused" not in (tmp_path / "j.jsonl").read_text()
+    fake.script = []
+    assert run(writer_for(fake), tmp_path / "j.jsonl") == (expected, Counter())
+    assert set(fake.finished.values()) == {1}
+
+
+def test_prompts_that_are_refused_for_ever_are_passed_over(
+    fake: FakeServer, tmp_path: Path, expected: list[Written]
+) -> None:
+    fake.script = ["ok"] * 2 + [400] * 25
+    for attempt in range(2):  # the same prompts are refused in the second attempt
+        with pytest.raises(UserError, match="25 in a row") if attempt == 0 else nullcontext():
+            written, notes = run(writer_for(fake, concurrency=1), tmp_path / "j.jsonl")
+        fake.script = ["ok"] * 27 + [400] * 26
+    assert notes[REFUSED] == 26  # one of them for the first time
+    assert len(expected) - 26 <= len(written) < len(expected)
+    assert set(written) <= set(expected) | {replace(item, answer="") for item in expected}
+
+
 def test_replies_that_are_cut_off(fake: FakeServer, tmp_path: Path) -> None:
     fake.cut = True
     out = io.StringIO()
@@ -313,6 +381,7 @@ def test_ctrl_c_keeps_what_is_there(fake: FakeServer, tmp_path: Path, expected: 
         signal.signal(signal.SIGINT, before)
     lines = len((tmp_path / "j.jsonl").read_text().splitlines())
     assert 10 <= lines < CALLS
+    assert "timed out 0" in (tmp_path / "j.jsonl").read_text()  # what was under way may be billed: it counts in full
     time.sleep(0.2)
     assert len((tmp_path / "j.jsonl").read_text().splitlines()) == lines  # nothing goes on behind our back
     assert run(writer_for(fake), tmp_path / "j.jsonl")[0] == expected

@@ -74,7 +74,7 @@ class Caller:
         """The reply to `prompt`.
 
         Args:
-            lost: Told of every attempt that timed out, whose cost nobody knows.
+            lost: Told of every attempt that timed out or was cancelled, whose cost nobody knows.
 
         Raises:
             RefusedError: The server does not take this prompt.
@@ -92,6 +92,9 @@ class Caller:
     async def _attempt(self, prompt: str, lost: Callable[[], None]) -> CompletionResponse:
         try:
             return await asyncio.wait_for(self._writer.llm.acomplete(prompt), self._writer.settings.timeout)
+        except asyncio.CancelledError:  # Ctrl-C: the server may go on writing
+            lost()
+            raise
         except Exception as error:
             if _timed_out(error):
                 lost()
@@ -170,8 +173,8 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 def _empty_account(error: BaseException) -> bool:
     """Whether a server says, under whatever status it likes, that there is nothing left to spend."""
-    said = str(error).lower()
-    return status(error) in (400, 402, 403, 429) and any(sign in said for sign in _EMPTY_ACCOUNT)
+    said, number = str(error).lower(), status(error)
+    return number == 402 or (number in (400, 403, 429) and any(sign in said for sign in _EMPTY_ACCOUNT))
 
 
 def is_transient(error: BaseException) -> bool:

@@ -91,8 +91,13 @@ def unit_of(prompt: str) -> str:
     return f"reply to {content_id(prompt)}"
 
 
+def doubt_of(prompt: str) -> str:
+    """The journal's name for a refusal that stopped a run, and may not have been the prompt's fault."""
+    return f"doubt about {content_id(prompt)}"
+
+
 def lost_units(journal: Journal) -> Iterator[str]:
-    """The units of the attempts that timed out."""
+    """The units of the attempts that timed out or were cancelled, which the server may have billed."""
     number = 0
     while (unit := f"timed out {number}") in journal:
         yield unit

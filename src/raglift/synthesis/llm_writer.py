@@ -19,11 +19,13 @@ from raglift.synthesis.event_loop import run_coroutine
 from raglift.synthesis.llm_build import LLMWriter
 from raglift.synthesis.llm_calls import Caller, RefusedError
 from raglift.synthesis.llm_estimate import count_tokens, estimate_llm, most_of
-from raglift.synthesis.llm_tasks import CUT, lost_units, read_result, spent_so_far, unit_of
+from raglift.synthesis.llm_tasks import CUT, doubt_of, lost_units, read_result, spent_so_far, unit_of
 from raglift.synthesis.writer import Assignment, Written
 
 _REFUSALS = 5
-"""Prompts refused before one is taken, after which it is not the prompts' fault."""
+"""Prompts refused before one is ever taken, after which it is not the prompts' fault."""
+_STREAK = 25
+"""Prompts refused in a row, where others were taken before, after which the server has likely changed its mind."""
 
 
 def write_with_llm(
@@ -46,7 +48,8 @@ def write_with_llm(
     done = len(unique) - len(left)
     with display.stage("writing questions", len(unique), "questions", done=done) as bar:
         if left:
-            session = _Session(writer, journal, spent_so_far(results, journal), done > 0, display.warn, bar.advance)
+            taken = any(result.question or (result.complete and not result.refused) for result in results.values())
+            session = _Session(writer, journal, spent_so_far(results, journal), taken, display.warn, bar.advance)
             run_coroutine(session.run(left))
             display.say(f"{writer.name}: {shown(writer.settings, session.spent)} in all")
     results |= {pair: read_result(*pair, journal) for pair in left}
@@ -113,7 +116,7 @@ class _Session:
                 while prompt := read_result(kind, text, self._journal).next_prompt:
                     await self._ask(prompt)
                     if unit_of(prompt) not in self._journal:
-                        break  # refused, with nothing taken so far
+                        break  # refused, and held until another prompt is taken
             except UserError as error:
                 self._error = self._error or error
             if self._error is not None:
@@ -134,13 +137,12 @@ class _Session:
             self._keep_refused()
         except RefusedError as error:
             self._refused.append((prompt, str(error)))
-            if len(self._refused) >= _REFUSALS:
-                raise self._nothing_taken() from None
+            self._stop_at_a_streak()
         finally:
             self._budget.settle(most, actual)
 
     def _lose(self, most: Usage) -> None:
-        """A server may bill an answer that came too late: it is counted at its most."""
+        """A server may bill an answer that nobody waited for: it is counted at its most."""
         unit = f"timed out {sum(1 for _ in lost_units(self._journal))}"
         self._journal.append(unit, {"in": most.tokens_in, "out": most.tokens_out})
         self._budget.lose(most)
@@ -154,9 +156,33 @@ class _Session:
             self._keep(prompt, {"refused": why})
         self._refused.clear()
 
+    def _stop_at_a_streak(self) -> None:
+        """Stop where too many were refused since one was last taken.
+
+        Whose fault that is cannot be known. The next attempt asks these prompts once more and does not count them
+        again, so that it neither gives up questions for an empty account nor stops at the same place for ever.
+        """
+        if not self._taken:
+            if len(self._refused) >= _REFUSALS:
+                raise self._nothing_taken() from None
+            return
+        fresh = [(prompt, why) for prompt, why in self._refused if doubt_of(prompt) not in self._journal]
+        if len(fresh) >= _STREAK:
+            for prompt, why in fresh:
+                self._journal.append(doubt_of(prompt), {"doubtful": why})
+            raise self._takes_no_more() from None
+
     def _nothing_taken(self) -> UserError:
         return UserError(
             f"{self._writer.name} takes none of the prompts.",
             self._refused[0][1],
             "Check synthesis.writer: the model, chat and output_tokens.",
+        )
+
+    def _takes_no_more(self) -> UserError:
+        return UserError(
+            f"{self._writer.name} took prompts before and has now refused {_STREAK} in a row.",
+            self._refused[-1][1],
+            "If that is about the account or the server, mend it first. Then run the same command again: what is "
+            "written is kept, these prompts are asked once more, and those that are still refused are passed over.",
         )
