@@ -314,6 +314,28 @@ def test_a_full_disk_is_told_from_other_errors_by_its_words_too(tmp_path: Path) 
     assert caught.value.fix == "Choose another cache, or mend its permissions."
 
 
+@pytest.mark.parametrize(
+    "number", [errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ENAMETOOLONG, errno.EROFS, errno.EPERM]
+)
+def test_a_place_that_cannot_be_written_to_is_the_users_to_mend(tmp_path: Path, number: int) -> None:
+    with pytest.raises(UserError, match="Cannot write to") as caught, disk_errors(tmp_path / "x"):
+        raise OSError(number, os.strerror(number))
+    assert str(tmp_path / "x") in caught.value.what
+    assert os.strerror(number) in caught.value.why
+    with pytest.raises(OSError, match="another"), disk_errors(tmp_path):
+        raise OSError(errno.ECHILD, "another error")
+
+
+@pytest.mark.parametrize("name", ["file/x", "file/sub/x", "folder", "n" * 300])
+def test_a_name_that_cannot_be_a_file_is_the_users_to_mend(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="Cannot write to"):
+        write_atomic(tmp_path / name, b"new")
+    assert (tmp_path / "file").read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
 def test_write_json_is_readable_and_sorted(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": "\u00e9", "a": 1.5})
     assert (tmp_path / "a.json").read_text("utf-8") == '{\n "a": 1.5,\n "b": "\u00e9"\n}\n'

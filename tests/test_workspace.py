@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from raglift.config import RuntimeConfig
 from raglift.errors import UserError
+from raglift.models.device import resolve
 from raglift.workspace import hold, is_held
 
 
@@ -113,3 +115,17 @@ def test_a_look_at_the_workspace_does_not_refuse_a_run(tmp_path: Path) -> None:
 def test_two_looks_at_once_do_not_take_each_other_for_a_run(tmp_path: Path) -> None:
     with looked_at(tmp_path, 0.03):
         assert not is_held(tmp_path)
+
+
+def test_a_workspace_that_is_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for root in (file, file / "below"):
+        with pytest.raises(UserError, match=f"Cannot write to the workspace {root}") as caught, hold(root, "run"):
+            pass
+        assert "another `workspace`" in caught.value.fix
+        with pytest.raises(UserError, match="Cannot write to") as caught:  # what a run writes before it holds it
+            resolve(RuntimeConfig(device="cpu", threads=1, dtype="auto"), root)
+        assert "another `workspace`" in caught.value.fix
+        assert not is_held(root)
+    assert file.read_text() == "mine"

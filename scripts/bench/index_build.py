@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pickle
 import statistics
 import subprocess
 import sys
@@ -65,7 +64,9 @@ def raglift_builder(path: Path, dtype: str) -> Callable[[list[Any]], Any]:
 
 def worker(name: str, folder: Path, model: Path, dtype: str) -> None:
     """Builds on every line of standard input; when that ends, asks the questions of the last index."""
-    nodes = pickle.loads((folder / "nodes.pickle").read_bytes())
+    from llama_index.core.schema import TextNode
+
+    nodes = [TextNode.from_dict(value) for value in json.loads((folder / "nodes.json").read_text("utf-8"))]
     questions = json.loads((folder / "questions.json").read_text("utf-8"))
     build = {"llama_index": llama_index_builder, "raglift": raglift_builder}[name](model, dtype)
     index = build(nodes[:WARM])
@@ -97,7 +98,8 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> tuple[list[Any], dic
     corpus_stage.build(config, reading, human, Job(folder, config.seed, Progress(quiet=True)))
     corpus = corpus_stage.Corpus(folder)
     questions = [question for question in corpus.human if question.evidence][: arguments.questions]
-    (folder / "nodes.pickle").write_bytes(pickle.dumps([node(chunk) for chunk in corpus.chunks]))
+    nodes = [node(chunk).to_dict() for chunk in corpus.chunks]
+    (folder / "nodes.json").write_text(json.dumps(nodes), "utf-8")
     (folder / "questions.json").write_text(json.dumps({q.id: q.question for q in questions}), "utf-8")
     return questions, {chunk.id: chunk.document_id for chunk in corpus.chunks}, find_model(MODEL).path
 

@@ -190,6 +190,15 @@ def test_the_questions_are_no_document(tmp_path: Path) -> None:
     assert len(asked) == 1
 
 
+def test_the_review_of_a_run_is_no_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.md").write_text("Text.")
+    (tmp_path / "review.csv").write_text("id,question,verdict\nq-1,What?,reject\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for review in (str(tmp_path / "review.csv"), "~/review.csv"):
+        values = {"data": {"documents": str(tmp_path)}, "synthesis": {"review": review}}
+        assert [d.source for d in stage.read_sources(config_from_dict(values))[0].documents] == ["a.md"]
+
+
 def test_what_runs_write_is_no_document(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("Text.")
     (tmp_path / "indexes" / "synthesis").mkdir(parents=True)

@@ -11,6 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.normalizers import Lowercase
+from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from raglift.models.device import Runtime
 from raglift.models.encoder import Encoder, Role, load_encoder, role_prompt
@@ -136,3 +141,22 @@ def test_the_packaged_models_vectors_equal_sentence_transformers() -> None:
     encoder = Encoder(load_encoder(found.path, RUNTIME), replace(RUNTIME, batch_tokens=600))
     texts = [*TEXTS, " ".join(SENTENCES * 5)]
     np.testing.assert_allclose(encoder.encode(texts, "passage"), reference(found.path, texts), atol=1e-5)
+
+
+def test_a_static_model_which_pads_nothing() -> None:
+    words = sorted({word for text in TEXTS for word in text.lower().split()} | {"[UNK]"})
+    tokenizer = Tokenizer(WordLevel({word: place for place, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = Lowercase(), WhitespaceSplit()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        static = StaticEmbedding(tokenizer, embedding_dim=16)
+    model = SentenceTransformer(modules=[static], device="cpu", prompts={"query": "short "})
+    done: list[int] = []
+    encoder = Encoder(model, RUNTIME)
+    found = encoder.encode(TEXTS, "passage", done.append)
+    assert found.shape == (len(TEXTS), encoder.dimension) == (len(TEXTS), 16)
+    assert sum(done) == len(TEXTS)
+    np.testing.assert_allclose(found, model.encode(TEXTS, normalize_embeddings=True), atol=1e-6)
+    queries = model.encode(TEXTS, normalize_embeddings=True, prompt_name="query")
+    np.testing.assert_allclose(encoder.encode(TEXTS, "query"), queries, atol=1e-6)
+    assert not np.allclose(found, queries, atol=1e-2)

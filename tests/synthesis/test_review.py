@@ -169,6 +169,18 @@ def test_what_spreadsheets_do_to_a_file(tmp_path: Path, mark: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_the_ends_of_lines_that_spreadsheets_write(tmp_path: Path, end: str) -> None:
+    """Excel's "CSV (Macintosh)" ends lines with a carriage return alone."""
+    lines = ["id,verdict,new_answer", f"q-{LOW},reject,", f"q-{KITE},accept,in oaks", ""]
+    (tmp_path / "r.csv").write_bytes(end.join(lines).encode())
+    rows = read_rows(tmp_path / "r.csv")
+    assert [(row.id, row.verdict, row.new_answer, row.line) for row in rows] == [
+        (LOW, "reject", "", 2),
+        (KITE, "accept", "in oaks", 3),
+    ]
+
+
 HEAD = ",".join(COLUMNS)
 
 

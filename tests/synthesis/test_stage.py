@@ -1,0 +1,72 @@
+"""What the filters are given, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raglift.config import SynthesisConfig, WriterConfig
+from raglift.corpus.stage import Corpus
+from raglift.index.stage import build as build_index
+from raglift.index.store import FaissStore
+from raglift.models.encoder import Encoder, load_encoder
+from raglift.records import Chunk, Document, QAPair, read_jsonl, write_jsonl
+from raglift.synthesis import stage
+from raglift.synthesis.llm_build import llm_writer
+from raglift.synthesis.writer import Assignment, Written
+from tests import tasks
+from tests.synthesis.test_llm_writer import Local
+from tests.tiny import SENTENCES
+
+TEXTS = [f"{one} {two}" for one, two in zip(SENTENCES[:4], SENTENCES[4:8], strict=True)]
+
+
+@pytest.fixture(scope="module")
+def parts(tiny_embedding: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, Encoder, FaissStore]:
+    """Four documents of one chunk each, and their index."""
+    folder = tmp_path_factory.mktemp("corpus")
+    write_jsonl(folder / "documents.jsonl", [Document(f"d{n}", f"d{n}", text) for n, text in enumerate(TEXTS)])
+    chunks = [Chunk(f"c{n}", f"d{n}", text, 0, len(text)) for n, text in enumerate(TEXTS)]
+    write_jsonl(folder / "chunks.jsonl", chunks)
+    encoder = Encoder(load_encoder(tiny_embedding, tasks.RUNTIME), tasks.RUNTIME)
+    index = tmp_path_factory.mktemp("index")
+    build_index(chunks, encoder, "key", "base", tasks.job(index))
+    return Corpus(folder), encoder, FaissStore.open(index)
+
+
+def no_generator() -> Any:
+    raise AssertionError("an LLM that is given writes in the place of the local writer")
+
+
+def test_a_candidate_carries_its_whole_passage(parts: tuple[Corpus, Encoder, FaissStore]) -> None:
+    written = [Written(Assignment(f"c{n}", SENTENCES[n], "keyword"), f"search {n}", "") for n in (2, 0)]
+    found = stage._candidates(written, *parts, tasks.QUIET)
+    assert [(item.chunk_id, item.text, item.passage) for item in found] == [
+        ("c2", SENTENCES[2], TEXTS[2]),
+        ("c0", SENTENCES[0], TEXTS[0]),
+    ]
+
+
+@pytest.mark.parametrize(("blocked", "kept"), [([], 4), (["LIGHTHOUSE", "may"], 2)])
+def test_the_blocked_words_reach_their_filter(
+    parts: tuple[Corpus, Encoder, FaissStore], tmp_path: Path, blocked: list[str], kept: int
+) -> None:
+    settings = SynthesisConfig(
+        writer=WriterConfig(kind="python"),
+        kinds={"keyword": 1.0},
+        filters=["toxicity"],
+        blocked_words=blocked,
+        questions_per_chunk=1.0,
+    )
+    (tmp_path / "work").mkdir()
+    llm = llm_writer(settings, 0, Local())
+    stage.build(settings, parts[0], no_generator, parts[1], parts[2], tasks.job(tmp_path), llm)
+    questions = read_jsonl(tmp_path / "questions.jsonl", QAPair)
+    assert len(questions) == kept, questions
+    funnel = Counter({row["reason"]: row["count"] for row in json.loads((tmp_path / "funnel.json").read_text())})
+    assert funnel["keyword dropped: holds a blocked word"] == 4 - kept
+    assert not any(word.lower() in pair.question.lower() for pair in questions for word in blocked)
