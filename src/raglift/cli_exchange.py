@@ -40,7 +40,7 @@ def _export(arguments: argparse.Namespace) -> Answer:
     from raglift.progress import Progress
 
     load(arguments.format)  # a misspelt name shows before the run is opened
-    refuse_existing(arguments.out)
+    refuse_existing(arguments.out.expanduser())
     from raglift.exchange.run import open_questions, question_set
     from raglift.exchange.sets import counted
 

@@ -126,7 +126,6 @@ REJECTED: dict[str, tuple[bytes, str]] = {
     "json-surrogate.jsonl": (b'{"text": "\\ud800"}', DAMAGED),
     "json-list.jsonl": (b"[1, 2]\n", DAMAGED),
     "json-cut.jsonl": (b'{"text": "fine"}\n{"text": "cu', DAMAGED),
-    "json-same-id.jsonl": (b'{"id": 1, "text": "a"}\n{"id": 1, "text": "b"}\n', DAMAGED),
     "json-long-id.jsonl": (json.dumps({"id": "x" * 1000, "text": "a"}).encode(), DAMAGED),
     "json-many.jsonl": (b'"x"\n' * 20_001, TOO_MANY),
     "json-long.jsonl": (json.dumps("x" * 2_000_001).encode(), TOO_LONG),
@@ -156,6 +155,7 @@ REJECTED: dict[str, tuple[bytes, str]] = {
 """File name -> what is in it, and the reasons (one of those between bars) for which it is left out."""
 
 HANDLED: dict[str, tuple[bytes, str]] = {
+    "json-same-id.jsonl": (b'{"id": 1, "text": "a"}\n{"id": 1, "text": "b"}\n' * 1000, "a"),
     "bidi.txt": ("access\u202elevel\u202c = \u2066user\u2069".encode(), "accesslevel = user"),
     "zero-width.txt": ("pass\u200bword pass\u200cword pass\u2060word".encode(), "password password password"),
     "tags.md": (f"A plain text.{_TAGS}".encode(), "A plain text."),

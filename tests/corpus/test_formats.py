@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,11 +15,12 @@ from hypothesis import strategies as st
 from raglift import plugins
 from raglift.corpus.documents import read
 from raglift.corpus.parse_child import answer
-from raglift.corpus.readers import _text
+from raglift.corpus.readers import _text, jsonl
 from raglift.corpus.readers._reader import DAMAGED, TOO_LONG, Limits, Reader, UnreadableError
 from tests.corpus.builders import docx, page, paragraph, shown, stream
 
 LIMITS = Limits()
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=6)
 DOCS = Path(__file__).parents[2] / "docs" / "data.md"
 
 
@@ -159,15 +161,65 @@ def test_lines_of_json(tmp_path: Path) -> None:
         {"_id": "x", "title": "T", "text": "one"},
         "two",
         {"content": ["three", "four"]},
-        {"fee": 1.50, "nested": {"a": [1]}, "none": None},
+        {"fee": 1.50, "nested": {"a": [1, "2", True, None], '\u00e9"': {"b": -2.5e10}}, "none": None},
+        {"marks": [3, 4]},
     ]
     data = "\n\n".join(map(json.dumps, rows))
     assert parsed(tmp_path, ".jsonl", data) == [
         ("x", "T\none", {"title": "T"}),
         ("3", "two", {}),
         ("5", "three\nfour", {}),
-        ("7", 'fee: 1.5\nnested: {"a": ["1"]}', {}),
+        ("7", 'fee: 1.5\nnested: {"a": [1, "2", true, null], "\u00e9\\"": {"b": -25000000000.0}}', {}),
+        ("9", "marks: 3\n4", {}),
     ]
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+        max_leaves=8,
+    )
+)
+def test_what_is_nested_in_json_stays_the_same_json(value: Any) -> None:
+    line = json.dumps({"x": {"y": value}}, ensure_ascii=False)
+    (piece,) = jsonl.read(line.encode(), Limits())
+    assert piece.text == "x: " + json.dumps({"y": value}, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("number", ["1.50", "-0.0", "1E5", "9" * 5000])
+def test_numbers_stand_as_they_were_written(number: str) -> None:
+    pieces = list(jsonl.read(f'{{"id": {number[:9]}, "x": {number}, "y": [[{number}]]}}'.encode(), Limits()))
+    assert [(piece.key, piece.text) for piece in pieces] == [(number[:9], f"x: {number}\ny: [[{number}]]")]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.csv", "id,text\nx,one\ny,two\nx,three\nx,one\n"),
+        ("a.jsonl", '{"id": "x", "text": "one"}\n{"_id": "y", "text": "two"}\n' + 2 * '{"id": "x", "text": "three"}\n'),
+    ],
+)
+def test_of_rows_with_one_id_the_first_stays(tmp_path: Path, name: str, data: str) -> None:
+    (tmp_path / name).write_text(data)
+    (tmp_path / "b.csv").write_text("id,text\nx,of another file\n")
+    reading = read(str(tmp_path))
+    expected = [(f"{name}#x", "one"), (f"{name}#y", "two"), ("b.csv#x", "of another file")]
+    assert [(found.source, found.text) for found in reading.documents] == expected
+    assert not reading.left_out
+    assert reading.repeated == {name: 2}
+    assert ("rows left out: an earlier one has their id", 2) in reading.counts()
+    said: list[str] = []
+    reading.warn(said.append)
+    assert len(said) == 1
+    assert f"earlier row of the file has their id: {name} (2)." in said[0]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_a_field_may_be_as_long_as_a_document(tmp_path: Path, suffix: str) -> None:
+    long = "word " * 40_000  # Python's own limit is 131,072 characters
+    mark = "," if suffix == ".csv" else "\t"
+    assert parsed(tmp_path, suffix, f"id{mark}text\nx{mark}{long}\n") == [("x", long, {})]
 
 
 GERMAN = "Die Geb\u00fchr f\u00fcr die sp\u00e4te Absage betr\u00e4gt zw\u00f6lf Euro, au\u00dfer im Sommer."

@@ -70,6 +70,16 @@ def test_what_cannot_be_exported_is_a_mistake(run: Path, tmp_path: Path, capsys:
     assert cli.main(["export", "nothing", "--format", "beir", "--out", new, "--workspace", str(tmp_path)]) == 2
 
 
+def test_a_place_in_the_home_folder_is_looked_at_before_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "taken.json").write_text("mine")
+    words = ["--format", "squad", "--out", "~/taken.json", "--workspace", str(tmp_path)]
+    assert cli.main(["export", "nothing", *words]) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
 def test_a_run_without_questions(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = json.loads((run / "run.json").read_text())
     state["stages"] = state["stages"][:1]

@@ -181,6 +181,11 @@ def test_the_ends_of_lines_that_spreadsheets_write(tmp_path: Path, end: str) -> 
     ]
 
 
+def test_a_cell_may_be_longer_than_pythons_own_limit(tmp_path: Path) -> None:
+    write_rows(tmp_path / "r.csv", [Row(KITE, "Which bird?", evidence="word " * 40_000)])
+    assert [len(row.evidence) for row in read_rows(tmp_path / "r.csv")] == [199_999]
+
+
 HEAD = ",".join(COLUMNS)
 
 

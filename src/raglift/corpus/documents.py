@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,14 @@ class Reading:
         left_out: Files and addresses that gave none.
         removed: Invisible characters that were taken out of the documents.
         guessed: Source -> encoding, where the file does not say it.
+        repeated: Source -> rows left out because an earlier row of the file has their id.
     """
 
     documents: list[Document]
     left_out: list[LeftOut] = field(default_factory=list)
     removed: int = 0
     guessed: dict[str, str] = field(default_factory=dict)
+    repeated: dict[str, int] = field(default_factory=dict)
 
     def counts(self) -> list[tuple[str, int]]:
         """(what, how many) for the funnel, without zeros."""
@@ -58,6 +60,7 @@ class Reading:
             reasons[item.reason] = reasons.get(item.reason, 0) + 1
         rows = [(f"file left out: {reason}", count) for reason, count in sorted(reasons.items())]
         rows += [("files in a guessed encoding", len(self.guessed)), ("invisible characters removed", self.removed)]
+        rows.append(("rows left out: an earlier one has their id", sum(self.repeated.values())))
         return [row for row in rows if row[1]]
 
     def warn(self, warn: Callable[[str], None]) -> None:
@@ -68,9 +71,17 @@ class Reading:
         if len(said) > _NAMED:
             warn(f"Left out {len(said) - _NAMED} more files; left_out.jsonl beside the documents names all.")
         if self.guessed:
-            named = ", ".join(f"{source} ({encoding})" for source, encoding in list(self.guessed.items())[:5])
-            more = f" and {len(self.guessed) - 5} more" if len(self.guessed) > 5 else ""
-            warn(f"Not UTF-8, so the encoding was guessed: {named}{more}. Convert them if the text looks wrong.")
+            named = _named(self.guessed)
+            warn(f"Not UTF-8, so the encoding was guessed: {named}. Convert them if the text looks wrong.")
+        if self.repeated:
+            named = _named(self.repeated)
+            warn(f"Rows left out because an earlier row of the file has their id: {named}. Give each an id of its own.")
+
+
+def _named(files: Mapping[str, object]) -> str:
+    """The first few files, each with what is said of it."""
+    named = ", ".join(f"{source} ({said})" for source, said in list(files.items())[:5])
+    return f"{named} and {len(files) - 5} more" if len(files) > 5 else named
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +156,10 @@ def _read(tasks: Sequence[_Task], parser: Parser, advance: Callable[[], None]) -
         removed += answer.get("removed", 0)
         if answer.get("guessed"):
             reading.guessed[task.source] = answer["guessed"]
+        if answer.get("repeated"):
+            reading.repeated[task.source] = answer["repeated"]
         advance()
-    return Reading(reading.documents, reading.left_out, removed, reading.guessed)
+    return replace(reading, removed=removed)
 
 
 def _readers() -> dict[str, str]:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from raglift import plugins
-from raglift.corpus.readers import _text
+from raglift.corpus.readers import _rows, _text
 from raglift.corpus.readers._reader import (
     DAMAGED,
     EMPTY,
@@ -65,10 +65,11 @@ def answer(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
         limits: What it may cost; memory and time are limited from outside.
 
     Returns:
-        `documents` ([key, text, metadata] each), `removed` (characters that `_text.clean` took out) and `guessed` (the
-        encoding, if it had to be); or `reason` and `detail`.
+        `documents` ([key, text, metadata] each), `removed` (characters that `_text.clean` took out), `guessed` (the
+        encoding, if it had to be) and `repeated` (rows left out because an earlier one has their id); or `reason` and
+        `detail`.
     """
-    _text.guessed = None
+    _text.guessed, _rows.repeated = None, 0
     try:
         if "url" in request:
             from raglift.corpus.fetch import fetch  # urllib would double the time that a start takes
@@ -115,7 +116,7 @@ def _documents(reader: Reader, data: bytes, encoding: str | None, limits: Limits
             documents.append((_text.clean(key), text, cleaned))
     if not documents:
         raise UnreadableError(EMPTY)
-    return {"documents": documents, "removed": removed, "guessed": _text.guessed}
+    return {"documents": documents, "removed": removed, "guessed": _text.guessed, "repeated": _rows.repeated}
 
 
 def _gathered(pieces: Iterator[Piece], limits: Limits) -> Iterator[tuple[str, list[str], dict[str, str]]]:

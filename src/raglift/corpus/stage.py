@@ -23,7 +23,7 @@ from raglift.job import Job
 from raglift.progress import Progress
 from raglift.records import Chunk, Document, QAPair, Split, read_jsonl, write_jsonl
 
-VERSION = 4
+VERSION = 5
 CHUNK_OVERLAP = 0.5
 """Two chunks of which one holds half of the other's word 5-grams are never negatives of each other."""
 

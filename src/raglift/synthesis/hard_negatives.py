@@ -24,7 +24,7 @@ from raglift.synthesis.training_sets import embedding_pairs, load, save
 from raglift.synthesis.words import holds
 from raglift.training.pairs import Pair, asked
 
-VERSION = 1
+VERSION = 2
 _DEPTH = 100
 _BLOCK = 256
 

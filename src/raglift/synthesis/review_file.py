@@ -137,6 +137,7 @@ def _unguarded(text: str) -> str:
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # 131,072 by default; a passage may be longer
     head = text.split("\n", 1)[0]
     separator = max(_SEPARATORS, key=lambda mark: len(set(_names(head, mark)) & set(COLUMNS)))
     names = _names(head, separator)
