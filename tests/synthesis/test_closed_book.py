@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -18,7 +20,9 @@ from raglift.config import SynthesisConfig, WriterConfig
 from raglift.evaluation.metrics.exact_match import normalize_answer
 from raglift.job import Job
 from raglift.journal import Journal
+from raglift.models.device import Runtime
 from raglift.models.generation import Generator, Sampling
+from raglift.models.llm import load_causal_lm, load_tokenizer
 from raglift.progress import Progress
 from raglift.synthesis import stage
 from raglift.synthesis.budget import BudgetSpentError
@@ -182,6 +186,25 @@ def test_what_is_known_is_dropped_and_what_resembles_it_is_judged_by_itself(tmp_
     pairs, dropped = stage._accept(candidates, FILTERS, corpus, lambda _: None)
     assert [pair.question for pair in pairs] == [alike.question]
     assert dict(dropped) == {"factoid dropped: answered without its passage": 1}
+
+
+def test_a_model_of_this_machine_says_one_line_and_the_same_again(tmp_path: Path, tiny_llm: Path) -> None:
+    runtime = Runtime(torch.device("cpu"), torch.float32, 1)
+    generator = Generator(load_causal_lm(tiny_llm, runtime), load_tokenizer(tiny_llm))
+    first, second = (asked(tmp_path / name, lambda: generator) for name in ("one", "two"))
+    assert first == second
+    assert all(item.guess is not None and "\n" not in item.guess for item in first)
+    assert any(item.guess for item in first)
+
+
+def test_the_example_of_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "synthesis.md").read_text("utf-8")
+    (block,) = (b for b in re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL) if "guess=" in b)
+    exec(compile(block, "docs/synthesis.md", "exec"), {})
+    (without,) = re.findall(r"run: without-closed-book\n.*?filters: \[(.*?)\]", page, re.DOTALL)
+    assert sorted(without.replace("\n", " ").replace(" ", "").split(",")) == [
+        name for name in plugins.names("question filter") if name != "closed_book"
+    ]
 
 
 def remote(fake: FakeServer, **settings: Any) -> LLMWriter:
