@@ -4,6 +4,8 @@ python scripts/filter_quality.py             the table of docs/synthesis.md
 python scripts/filter_quality.py --write     puts it there
 python scripts/filter_quality.py --check     only says whether the page is stale
 python scripts/filter_quality.py --wrong     the good questions that a filter drops
+python scripts/filter_quality.py --guess     asks the default writer each question without its passage, and keeps
+                                             what it says in the labelled file (takes minutes; only this needs a model)
 """
 
 from __future__ import annotations
@@ -15,9 +17,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from raglift import plugins
 from raglift.artifacts import write_atomic
+from raglift.config import SynthesisConfig
+from raglift.journal import Journal
+from raglift.progress import Progress
 from raglift.synthesis.candidate import Accepted, Candidate, QuestionFilter
 
 ROOT = Path(__file__).parents[1]
@@ -93,7 +99,32 @@ def _dropped(question_filter: QuestionFilter, rows: Sequence[dict[str, str | int
 def _candidate(row: dict[str, str | int]) -> Candidate:
     kind = plugins.load("question kind", str(row["kind"]))
     texts = (str(row[key]) for key in ("question", "answer"))
-    return Candidate("c", str(row["evidence"]), kind, "train", *texts, int(row["rank"]))
+    guess = str(row["guess"]) if "guess" in row else None
+    return Candidate("c", str(row["evidence"]), kind, "train", *texts, int(row["rank"]), guess=guess)
+
+
+def guessed(rows: Sequence[dict[str, str | int]]) -> list[dict[str, str | int]]:
+    """The rows, those with an answer with what the default writer says to the question alone.
+
+    It runs in float32, so that what it says hardly depends on the machine.
+    """
+    import torch  # here, as nothing else in this file needs a model
+
+    from raglift.models.device import Runtime
+    from raglift.models.find import find_model
+    from raglift.models.generation import Generator
+    from raglift.models.llm import load_causal_lm, load_tokenizer
+    from raglift.synthesis.guesses import local_guesses
+
+    path = find_model(SynthesisConfig().model).path
+    runtime = Runtime(torch.device("cpu"), torch.float32, torch.get_num_threads())
+    generator = Generator(load_causal_lm(path, runtime), load_tokenizer(path))
+    questions = sorted({str(row["question"]) for row in rows if row["answer"]}, key=lambda text: (len(text), text))
+    with TemporaryDirectory() as folder:
+        journal = Journal(Path(folder) / "guesses.jsonl")
+        guesses = local_guesses(questions, lambda: generator, 32, journal, Progress())
+        journal.close()
+    return [{**row, "guess": guesses[str(row["question"])]} if row["answer"] else row for row in rows]
 
 
 def table(found: Sequence[Quality]) -> str:
@@ -132,10 +163,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print, write or check the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     what = parser.add_mutually_exclusive_group()
-    for option, told in (("write", "into docs"), ("check", "whether docs is stale"), ("wrong", "good ones dropped")):
+    for option, told in (
+        ("write", "into docs"),
+        ("check", "whether docs is stale"),
+        ("wrong", "good ones dropped"),
+        ("guess", "ask anew"),
+    ):
         what.add_argument(f"--{option}", action="store_true", help=told)
     options = parser.parse_args(argv)
     rows = labelled()
+    if options.guess:
+        rows = guessed(rows)
+        lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+        write_atomic(LABELLED, ("\n".join(lines) + "\n").encode())
+        return 0
     found = qualities(rows)
     if options.wrong:
         lost = [(item.name, rows[at]) for item in found[:-1] for at in sorted(item.dropped - item.bad)]

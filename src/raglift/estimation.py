@@ -15,6 +15,8 @@ from raglift.models.embedding import LiftEmbedding
 from raglift.progress import Progress
 from raglift.serve.models import Models
 from raglift.synthesis.budget import Estimate, Usage
+from raglift.synthesis.filters._load import load_filters
+from raglift.synthesis.guesses import asks_closed_book
 from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.llm_estimate import estimate_llm
 from raglift.synthesis.stage import planned
@@ -39,6 +41,8 @@ def estimate(config: Config, display: Progress | None = None, writer: LLM | None
         corpus_stage.build(config, reading, human, Job(Path(folder), config.seed, display), embedding)
         assignments = planned(config.synthesis, corpus_stage.Corpus(Path(folder)), config.seed)
     if remote is not None:
-        return estimate_llm(list({(item.kind, item.text): None for item in assignments}), remote, display)
+        texts = list({(item.kind, item.text): None for item in assignments})
+        closed_book = asks_closed_book(load_filters(config.synthesis.filters))
+        return estimate_llm(texts, remote, display, closed_book=closed_book)
     nothing = Usage()
     return Estimate(config.synthesis.model, len(assignments), 0, nothing, nothing, 0.0, 0.0, None, None)

@@ -38,6 +38,10 @@ class Journal:
     def __getitem__(self, unit: str) -> Any:
         return self._units[unit]
 
+    def values(self) -> list[Any]:
+        """What all finished units produced, in the order in which they were finished."""
+        return list(self._units.values())
+
     def append(self, unit: str, value: Any) -> None:
         """Record a finished unit; it is on disk when this returns."""
         self._file.write((json.dumps([unit, value], ensure_ascii=False) + "\n").encode("utf-8"))

@@ -68,8 +68,14 @@ class FakeServer:
 
 
 def reply_to(prompt: str) -> str:
-    """A question about the last text of the prompt, or a quote from it, in the untidy ways of chat models."""
-    text = re.findall(r"^Text: (.*)$", prompt, re.MULTILINE)[-1]
+    """A question about the last text of the prompt, or a quote from it, in the untidy ways of chat models.
+
+    Where there is no text, an answer of its own.
+    """
+    texts = re.findall(r"^Text: (.*)$", prompt, re.MULTILINE)
+    if not texts:
+        return f"Sure:\n**Answer:** At {len(prompt)}"
+    text = texts[-1]
     words = text.split()
     if prompt.endswith("Question:"):
         return f'Sure, here is a question:\n\n**Question:** "What is said of {words[1]} {len(text)} and {words[-1]}?"'

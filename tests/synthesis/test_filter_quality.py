@@ -24,7 +24,7 @@ FLOORS = {
 }
 """Lowest share of bad ones among the dropped; the filters that drop none have no floor."""
 
-SILENT = {"personal_data", "prompt_injection", "toxicity"}
+SILENT = {"closed_book", "personal_data", "prompt_injection", "toxicity"}
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,7 @@ def test_labels(script: ModuleType) -> None:
     assert all((row["label"] == "good") == (row["reason"] == "sound") for row in rows)
     assert all(row["evidence"] and row["question"] for row in rows)
     assert all(bool(row["answer"]) <= (row["kind"] != "keyword") for row in rows)
+    assert all(("guess" in row) == bool(row["answer"]) for row in rows)
     told = (ROOT / "tests" / "data" / "README.md").read_text(encoding="utf-8")
     assert all(f"| `{reason}` |" in told for reason in Counter(row["reason"] for row in rows))
 

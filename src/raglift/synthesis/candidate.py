@@ -13,7 +13,8 @@ from raglift.synthesis.words import words
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A question about `text`, which stands in a chunk; `rank` is the best rank that BM25 or the base embedding model
-    gives to a chunk with that text, counted from 1; `passage` is the whole chunk."""
+    gives to a chunk with that text, counted from 1; `passage` is the whole chunk; `guess` is what the writer answers to
+    the question alone, None where it was not asked."""
 
     chunk_id: str
     text: str
@@ -23,6 +24,7 @@ class Candidate:
     answer: str
     rank: int
     passage: str = ""
+    guess: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from llama_index.core.utils import get_tokenizer
 from raglift.journal import Journal
 from raglift.progress import Progress
 from raglift.synthesis.budget import Estimate, Usage, money
+from raglift.synthesis.closed_book import llm_guess_prompt
 from raglift.synthesis.llm_build import LLMWriter
 from raglift.synthesis.llm_tasks import answer_prompt, kind_named, question_prompt, read_result
 
@@ -45,13 +46,19 @@ def most_of(writer: LLMWriter, prompt: str) -> Usage:
 
 
 def estimate_llm(
-    texts: Sequence[tuple[str, str]], writer: LLMWriter, display: Progress, journal: Journal | None = None
+    texts: Sequence[tuple[str, str]],
+    writer: LLMWriter,
+    display: Progress,
+    journal: Journal | None = None,
+    closed_book: bool = False,
 ) -> Estimate:
     """What the writing of what is left will take.
 
     Args:
         texts: (Question kind, text that a question is to be about), each once.
         journal: What is written already.
+        closed_book: Whether questions that have an answer will be asked without their passages too. Which of them
+            pass the other filters is not known yet: all are counted.
     """
     calls, likely, most = 0, Usage(), Usage()
     longest = _most_out(writer)
@@ -60,6 +67,8 @@ def estimate_llm(
         for kind_name, text in texts:
             prompts = _prompts_left(kind_name, text, journal)
             left += bool(prompts)
+            if prompts and closed_book and kind_named(kind_name).answer_words:
+                prompts = [*prompts, _closed_book(kind_name)]
             for prompt, expected in prompts:
                 tokens_in = _prompt_tokens(prompt)
                 calls += 1
@@ -89,6 +98,13 @@ def _prompts_left(kind_name: str, text: str, journal: Journal | None) -> list[tu
         if result.question:
             return [(result.next_prompt, answered)]
     return prompts
+
+
+@cache
+def _closed_book(kind_name: str) -> tuple[str, int]:
+    """The prompt that asks without the passage, and the length of a reply; a worked example's question stands for the
+    one that will be asked."""
+    return llm_guess_prompt(kind_named(kind_name).shots[0].asked), _expected(kind_name)[1]
 
 
 @cache

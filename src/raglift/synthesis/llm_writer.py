@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from raglift.errors import UserError
 from raglift.journal import Journal
@@ -29,9 +30,16 @@ _STREAK = 25
 
 
 def write_with_llm(
-    assignments: Sequence[Assignment], writer: LLMWriter, journal: Journal, display: Progress
+    assignments: Sequence[Assignment],
+    writer: LLMWriter,
+    journal: Journal,
+    display: Progress,
+    closed_book: bool = False,
 ) -> tuple[list[Written], Counter[str]]:
     """Write every question and its answer, going on from the journal.
+
+    Args:
+        closed_book: Whether the questions will be asked without their passages too, for the estimate.
 
     Returns:
         The written ones in the order of `assignments` (without those that the server refused), and how many replies
@@ -44,13 +52,13 @@ def write_with_llm(
     results = {pair: read_result(*pair, journal) for pair in unique}
     left = [pair for pair, result in results.items() if not result.complete]
     if left:
-        display.say(str(estimate_llm(left, writer, display, journal)))
+        display.say(str(estimate_llm(left, writer, display, journal, closed_book)))
     done = len(unique) - len(left)
     with display.stage("writing questions", len(unique), "questions", done=done) as bar:
         if left:
             taken = any(result.question or (result.complete and not result.refused) for result in results.values())
-            session = _Session(writer, journal, spent_so_far(results, journal), taken, display.warn, bar.advance)
-            run_coroutine(session.run(left))
+            session = _Session(writer, journal, spent_so_far(journal), taken, display.warn, bar.advance)
+            run_coroutine(session.run([partial(_next_prompt, pair, journal) for pair in left]))
             display.say(f"{writer.name}: {shown(writer.settings, session.spent)} in all")
     results |= {pair: read_result(*pair, journal) for pair in left}
     notes = Counter(note for result in results.values() for note in result.notes)
@@ -64,8 +72,37 @@ def write_with_llm(
     return written, notes
 
 
+def ask_with_llm(name: str, prompts: Sequence[str], writer: LLMWriter, journal: Journal, display: Progress) -> None:
+    """Have each prompt replied to once, going on from the journal, which then holds every reply.
+
+    Args:
+        name: What is being done, for the bar.
+        prompts: Different ones, to a writer that has taken others before.
+
+    Raises:
+        UserError: As `write_with_llm`.
+    """
+    left = [prompt for prompt in prompts if unit_of(prompt) not in journal]
+    with display.stage(name, len(prompts), "questions", done=len(prompts) - len(left)) as bar:
+        if left:
+            session = _Session(writer, journal, spent_so_far(journal), True, display.warn, bar.advance)
+            run_coroutine(session.run([partial(_unanswered, prompt, journal) for prompt in left]))
+            display.say(f"{writer.name}: {shown(writer.settings, session.spent)} in all")
+
+
+def _next_prompt(pair: tuple[str, str], journal: Journal) -> str:
+    return read_result(*pair, journal).next_prompt
+
+
+def _unanswered(prompt: str, journal: Journal) -> str:
+    return "" if unit_of(prompt) in journal else prompt
+
+
 class _Session:
-    """One attempt at what is left to write: `concurrency` workers take the texts in turn until one must stop."""
+    """One attempt at what is left to ask: `concurrency` workers take the tasks in turn until one must stop.
+
+    A task gives its next prompt, or an empty text when the journal holds all that it needs.
+    """
 
     def __init__(
         self,
@@ -90,8 +127,8 @@ class _Session:
         """Tokens of all attempts so far."""
         return self._budget.spent
 
-    async def run(self, left: Sequence[tuple[str, str]]) -> None:
-        """Ask about every text; what has been asked when something stops the run is waited for and kept."""
+    async def run(self, left: Sequence[Callable[[], str]]) -> None:
+        """See to every task; what has been asked when something stops the run is waited for and kept."""
         todo = iter(left)
         count = min(self._writer.settings.concurrency, len(left))
         workers = [asyncio.create_task(self._work(todo)) for _ in range(count)]
@@ -110,10 +147,10 @@ class _Session:
         if self._error is not None:
             raise self._error
 
-    async def _work(self, todo: Iterator[tuple[str, str]]) -> None:
-        for kind, text in todo:
+    async def _work(self, todo: Iterator[Callable[[], str]]) -> None:
+        for next_prompt in todo:
             try:
-                while prompt := read_result(kind, text, self._journal).next_prompt:
+                while prompt := next_prompt():
                     await self._ask(prompt)
                     if unit_of(prompt) not in self._journal:
                         break  # refused, and held until another prompt is taken

@@ -37,6 +37,11 @@ def answer_in(kind: QuestionKind, reply: str, text: str) -> str:
     return ""
 
 
+def line_in(reply: str) -> str:
+    """The first line that says something, without label, quotes, reasoning and preamble; empty where there is none."""
+    return next((line for line in map(_bare, _lines(reply)) if line), "")
+
+
 def _lines(reply: str) -> list[str]:
     """The lines that say something; those that only announce what follows go last."""
     lines = [line.strip() for line in _THOUGHT.sub("", reply).splitlines()]

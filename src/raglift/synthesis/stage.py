@@ -21,11 +21,12 @@ from raglift.progress import Progress
 from raglift.records import Evidence, QAPair, content_id, write_jsonl
 from raglift.synthesis.candidate import Accepted, Candidate, QuestionFilter
 from raglift.synthesis.filters._load import load_filters
+from raglift.synthesis.guesses import asks_closed_book, with_guesses
 from raglift.synthesis.llm_build import LLMWriter
 from raglift.synthesis.llm_writer import write_with_llm
 from raglift.synthesis.writer import Assignment, Written, finished, plan, write
 
-VERSION = 5
+VERSION = 6
 _DEPTH = 50
 
 
@@ -47,9 +48,10 @@ def build(
         llm: Writes in place of the local writer.
     """
     assignments = planned(settings, corpus, job.seed)
-    written, notes = _written(settings, assignments, generator, llm, job)
-    candidates = _candidates(written, corpus, encoder, store, job.display)
     filters = load_filters(settings.filters, settings.blocked_words)
+    written, notes = _written(settings, assignments, generator, llm, job, asks_closed_book(filters))
+    candidates = _candidates(written, corpus, encoder, store, job.display)
+    candidates = with_guesses(candidates, filters, settings.batch_size, generator, llm, job)
     with job.display.stage("filtering questions", len(candidates), "questions") as bar:
         pairs, dropped = _accept(candidates, filters, corpus, bar.advance)
     write_jsonl(job.out / "questions.jsonl", pairs)
@@ -78,12 +80,13 @@ def _written(
     generator: Callable[[], Generator],
     llm: LLMWriter | None,
     job: Job,
+    closed_book: bool,
 ) -> tuple[list[Written], Counter[str]]:
     """What was written, and how many replies were of no use, by reason."""
     journal = Journal(job.out / WORK / "written.jsonl")
     try:
         if llm is not None:
-            return write_with_llm(assignments, llm, journal, job.display)
+            return write_with_llm(assignments, llm, journal, job.display, closed_book)
         done = finished(assignments, settings.batch_size, journal)
         with job.display.stage("writing questions", len(assignments), "questions", done=done) as bar:
             batches = write(
