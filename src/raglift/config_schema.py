@@ -146,7 +146,7 @@ class SynthesisConfig(Section):
     """Filters that a question must pass; null: all of them."""
     blocked_words: list[Name] = Field(default=[])
     """Words and phrases, in any language, that the toxicity filter looks for beside its own."""
-    batch_size: Count = 32
+    batch_size: Count = 64
     """Questions written at once."""
     temperature: NotNegative = 0.0
     """0 writes the likeliest text, the same on every run."""

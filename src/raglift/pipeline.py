@@ -25,6 +25,7 @@ from raglift.models.device import resolve
 from raglift.models.embedding import LiftEmbedding
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import find_model
+from raglift.models.fused import quicken
 from raglift.models.generation import Generator
 from raglift.models.llm import load_causal_lm, load_tokenizer
 from raglift.progress import Progress
@@ -190,7 +191,7 @@ class _Pipeline:
     def _load_writer(self) -> Generator:
         if self._writer is None:
             path = find_model(self._config.synthesis.model).path
-            model = load_causal_lm(path, self._runtime)
+            model = quicken(load_causal_lm(path, self._runtime))
             self._writer = Generator(model, load_tokenizer(path), self._config.synthesis.batch_size)
         return self._writer
 

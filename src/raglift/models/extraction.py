@@ -15,13 +15,12 @@ class SpanConstraint:
     """Allows only runs of the text's own tokens, ended by a line end.
 
     A small model that may write freely invents; held to the text it only has to say where the answer begins and
-    ends, which it does far better. For `generate(prefix_allowed_tokens_fn=...)`.
+    ends, which it does far better.
 
     Args:
         tokenizer: The writer's tokenizer.
         texts: The evidence of each row of the batch.
         avoid: Words (lower case) of each row with which an answer does not begin: those of its question.
-        start: Position in the sequence at which the answers begin.
         line_end: Token id of the line end that closes an answer.
         longest: Longest answer in tokens.
     """
@@ -31,7 +30,6 @@ class SpanConstraint:
         tokenizer: PreTrainedTokenizerBase,
         texts: Sequence[str],
         avoid: Sequence[Set[str]],
-        start: int,
         line_end: int,
         longest: int,
     ) -> None:
@@ -42,7 +40,6 @@ class SpanConstraint:
             for row, opens, words in zip(self._rows, self._opens_word, avoid, strict=True)
         ]
         self._tokenizer = tokenizer
-        self._start = start
         self._line_end = line_end
         self._longest = longest
 
@@ -64,11 +61,6 @@ class SpanConstraint:
         """Whether an answer may end here: not on a short plain word, so that it is no bare article or preposition."""
         last = (str(self._tokenizer.decode(written)).split() or [""])[-1]
         return len(last) >= _SHORTEST_END or not last.isalpha() or not last.isascii()
-
-    def __call__(self, row: int, input_ids: object) -> list[int]:
-        """The interface of `prefix_allowed_tokens_fn`."""
-        ids: list[int] = input_ids[self._start :].tolist()  # type: ignore[index]
-        return self.allowed(row, ids)
 
 
 def _openings(tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> list[bool]:

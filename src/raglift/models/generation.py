@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from raglift.errors import UserError
 from raglift.models.chat import render_chat
+from raglift.models.choosing import Allowed, Sampling, chooser, row_seed
+from raglift.models.decoding import decode
 from raglift.models.extraction import SpanConstraint
+from raglift.models.prefixes import Prefixes
+from raglift.models.scoring import Likelihood, likelihoods
 
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How to continue a prompt: greedily, or sampled at a temperature with a seed; `line` stops at a line end."""
-
-    max_new_tokens: int = 48
-    temperature: float = 0.0
-    top_p: float = 0.95
-    seed: int = 0
-    line: bool = False
+__all__ = ["Extract", "Generator", "Likelihood", "Sampling"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,35 +29,32 @@ class Extract:
     avoid: frozenset[str] = frozenset()
 
 
-class _StopAtLineEnd(StoppingCriteria):
-    """Done as soon as a row's newest token holds a line end."""
-
-    def __init__(self, stops: torch.Tensor) -> None:
-        self._stops = stops
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> Any:
-        return torch.isin(input_ids[:, -1], self._stops)
-
-
 class Generator:
     """A causal language model and its tokenizer, for many prompts at once.
 
+    Greedy choice is the model's own likeliest token; of the model's generation config only the end tokens are heeded.
+
     Args:
         model: In evaluation mode, on its device and in its precision.
-        tokenizer: Its tokenizer; prompts are padded on the left with its pad (or end) token.
-        batch_size: Prompts a forward pass.
+        tokenizer: Its tokenizer.
+        batch_size: Rows that are written at once.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int = 32) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.batch_size = batch_size
-        self._prefix: tuple[str, list[int], DynamicCache] | None = None
+        self.prefixes = Prefixes(model)
 
     @cached_property
-    def _line_ends(self) -> torch.Tensor:
-        ids = [i for token, i in self.tokenizer.get_vocab().items() if "Ċ" in token or "\n" in token]
-        return torch.tensor(sorted(ids), device=self.model.device)
+    def _line_ends(self) -> frozenset[int]:
+        return frozenset(i for token, i in self.tokenizer.get_vocab().items() if "Ċ" in token or "\n" in token)
+
+    @cached_property
+    def _ends(self) -> frozenset[int]:
+        config = getattr(self.model, "generation_config", None) or self.model.config
+        ends = getattr(config, "eos_token_id", None)
+        return frozenset([ends] if isinstance(ends, int) else ends or [])
 
     def chat(self, messages: Sequence[dict[str, str]]) -> str:
         """The messages as the model's chat template renders them, up to where the answer begins."""
@@ -84,67 +76,120 @@ class Generator:
             prefix: Text before every prompt; its keys and values are computed once and kept for the next call.
             extract_from: For each prompt, the text of which its continuation must be a run of tokens.
             advance: Told how many more prompts are done.
+
+        Raises:
+            UserError: A prompt is empty, and so is the prefix.
         """
-        encoded = [self.tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
-        order = sorted(range(len(prompts)), key=lambda row: (-len(encoded[row]), row))
-        texts = [""] * len(prompts)
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            sources = None if extract_from is None else [extract_from[row] for row in rows]
-            batch = self._batch([encoded[row] for row in rows], sampling, prefix, sources)
-            for row, text in zip(rows, batch, strict=True):
-                texts[row] = text
+        found = self._generate(prompts, sampling, 1, prefix, extract_from, advance)
+        return [texts[0] for texts in found]
+
+    def generate_samples(
+        self,
+        prompts: Sequence[str],
+        sampling: Sampling,
+        samples: int,
+        *,
+        prefix: str = "",
+        extract_from: Sequence[Extract] | None = None,
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> list[list[str]]:
+        """Several continuations of each prompt, which is read once for all of them.
+
+        The first sample is what `generate` gives, and the others do not change when there are more of them.
+
+        Args:
+            samples: Continuations a prompt.
+
+        Raises:
+            UserError: The temperature is 0, at which all samples would be one; or as for `generate`.
+        """
+        if samples < 1 or (samples > 1 and sampling.temperature <= 0):
+            raise UserError(
+                f"{samples} samples of a prompt cannot be drawn at temperature {sampling.temperature}.",
+                "At temperature 0 there is one continuation, the likeliest; there is at least one sample.",
+                "Set a temperature above 0, or ask for one sample.",
+            )
+        return self._generate(prompts, sampling, samples, prefix, extract_from, advance)
+
+    @torch.inference_mode()
+    def score(
+        self,
+        prompts: Sequence[str],
+        continuations: Sequence[str],
+        *,
+        prefix: str = "",
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> list[Likelihood]:
+        """How likely the model finds each continuation after its prompt.
+
+        Prompt and continuation are tokenised apart, so that a continuation's tokens do not depend on its prompt.
+
+        Args:
+            prefix: Text before every prompt, as in `generate`.
+            advance: Told how many more continuations are done.
+
+        Raises:
+            UserError: A prompt is empty, and so is the prefix.
+        """
+        encoded = self._encode(prompts)
+        following = self._encode(continuations)
+        begin, own = self.prefixes.split(self._encode([prefix])[0], encoded)
+        return likelihoods(begin, own, following, self.batch_size, advance)
+
+    @torch.inference_mode()
+    def _generate(
+        self,
+        prompts: Sequence[str],
+        sampling: Sampling,
+        samples: int,
+        prefix: str,
+        extract_from: Sequence[Extract] | None,
+        advance: Callable[[int], None],
+    ) -> list[list[str]]:
+        encoded = self._encode(prompts)
+        seeds = list(_seeds(encoded, sampling.seed, samples))
+        begin, own = self.prefixes.split(self._encode([prefix])[0], encoded)
+        order = sorted(range(len(prompts)), key=lambda row: (-len(own[row]), row))
+        size = max(1, self.batch_size // samples)
+        found: list[list[str]] = [[] for _ in prompts]
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            allowed = None
+            if extract_from is not None:
+                allowed = self._constraint([extract_from[row] for row in rows for _ in range(samples)], sampling)
+            choose = chooser(sampling, [seed for row in rows for seed in seeds[row]], allowed)
+            batch = begin()
+            logits = batch.read([own[row] for row in rows], sampling.max_new_tokens)[:, -1]
+            batch.spread(samples)
+            logits = logits.repeat_interleave(samples, dim=0)
+            ends = self._ends | self._line_ends if sampling.line else self._ends
+            texts = self._texts(decode(batch, logits, choose, ends, sampling.max_new_tokens), sampling.line)
+            for place, row in enumerate(rows):
+                found[row] = texts[place * samples : (place + 1) * samples]
             advance(len(rows))
-        return texts
+        return found
 
-    def _batch(
-        self, encoded: list[list[int]], sampling: Sampling, prefix: str, sources: list[Extract] | None
-    ) -> list[str]:
-        head, cache = self._prefix_cache(prefix, len(encoded))
-        width = max(len(ids) for ids in encoded)
-        pad = int(
-            self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
-        )
-        ids = torch.tensor([head + [pad] * (width - len(row)) + row for row in encoded])
-        mask = torch.tensor([[1] * len(head) + [0] * (width - len(row)) + [1] * len(row) for row in encoded])
-        stopping = StoppingCriteriaList([_StopAtLineEnd(self._line_ends)] if sampling.line else [])
-        options: dict[str, Any] = {"do_sample": False}
-        if sampling.temperature > 0:
-            torch.manual_seed(sampling.seed)
-            options = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p}
-        if sources is not None:
-            end = self.tokenizer("\n", add_special_tokens=False)["input_ids"][-1]
-            options["prefix_allowed_tokens_fn"] = SpanConstraint(
-                self.tokenizer,
-                [source.text for source in sources],
-                [source.avoid for source in sources],
-                ids.shape[1],
-                end,
-                sampling.max_new_tokens - 1,
-            )
-        with torch.inference_mode():
-            output = self.model.generate(  # type: ignore[operator]
-                input_ids=ids.to(self.model.device),
-                attention_mask=mask.to(self.model.device),
-                past_key_values=cache,
-                max_new_tokens=sampling.max_new_tokens,
-                pad_token_id=pad,
-                stopping_criteria=stopping,
-                **options,
-            )
-        texts = self.tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
-        return [text.split("\n", 1)[0] if sampling.line else text for text in texts]
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return [list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
 
-    def _prefix_cache(self, prefix: str, rows: int) -> tuple[list[int], DynamicCache | None]:
-        if not prefix:
-            return [], None
-        if self._prefix is None or self._prefix[0] != prefix:
-            head: list[int] = self.tokenizer(prefix, add_special_tokens=False)["input_ids"]
-            cache = DynamicCache(config=self.model.config)
-            with torch.inference_mode():
-                self.model(torch.tensor([head], device=self.model.device), past_key_values=cache, logits_to_keep=1)
-            self._prefix = (prefix, head, cache)
-        _, head, cache = self._prefix
-        cache = copy.deepcopy(cache)
-        cache.batch_repeat_interleave(rows)
-        return head, cache
+    def _constraint(self, sources: Sequence[Extract], sampling: Sampling) -> Allowed:
+        return SpanConstraint(
+            self.tokenizer,
+            [source.text for source in sources],
+            [source.avoid for source in sources],
+            self.tokenizer("\n", add_special_tokens=False)["input_ids"][-1],
+            sampling.max_new_tokens - 1,
+        ).allowed
+
+    def _texts(self, written: list[list[int]], line: bool) -> list[str]:
+        texts = self.tokenizer.batch_decode(written, skip_special_tokens=True)
+        return [text.split("\n", 1)[0] if line else text for text in texts]
+
+
+def _seeds(encoded: Sequence[Sequence[int]], seed: int, samples: int) -> Iterator[list[int]]:
+    """The seeds of each prompt's samples; a prompt that stands there twice gets others the second time."""
+    met: Counter[tuple[int, ...]] = Counter()
+    for ids in encoded:
+        time = met[tuple(ids)]
+        met[tuple(ids)] += 1
+        yield [row_seed(seed, ids, time, sample) for sample in range(samples)]

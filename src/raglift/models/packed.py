@@ -19,12 +19,23 @@ class PackedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, rows: int) -> None:
         super().__init__()
+        self.inputs = linear.in_features
         self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), rows)
         self._bias = None if linear.bias is None else linear.bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) -> (…, out)."""
         found: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+        return found
+
+    def swish(self, x: Tensor) -> Tensor:
+        """`silu(forward(x))`, the activation applied where the product is still in a register."""
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "swish", [], "")
+        return found
+
+    def times(self, x: Tensor, other: Tensor) -> Tensor:
+        """`forward(x) * other`, multiplied there too."""
+        found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, self._weight, self._bias, "mul")
         return found
 
 

@@ -14,6 +14,7 @@ from raglift.models.device import Runtime
 from raglift.models.embedding import LiftEmbedding
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import FoundModel, find_model
+from raglift.models.fused import quicken
 from raglift.models.generation import Generator
 from raglift.models.llm import context_window, load_causal_lm, load_tokenizer
 from raglift.training.outcome import Outcome
@@ -88,7 +89,7 @@ class Models:
             self._generator = None
             tuned = self.path("llm", which)
             model = load_causal_lm(self.llm.path, self._runtime, None if tuned == self.llm.path else tuned)
-            self._generator = (key, Generator(model, load_tokenizer(self.llm.path), GENERATION_BATCH))
+            self._generator = (key, Generator(quicken(model), load_tokenizer(self.llm.path), GENERATION_BATCH))
         return self._generator[1]
 
     @cached_property

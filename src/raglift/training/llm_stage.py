@@ -26,7 +26,7 @@ from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, strategies_of, write_outcome
 from raglift.training.preflight import check, check_tokenizer, preview
 
-VERSION = 3
+VERSION = 4
 _SHOWN = 160
 """Characters of each end of an example's text that are printed; the file holds them all."""
 _ABSTAINING = 0.25
