@@ -14,6 +14,7 @@ from raglift.models.device import resolve
 from raglift.models.embedding import LiftEmbedding
 from raglift.progress import Progress
 from raglift.serve.models import Models
+from raglift.synthesis.asking import asking_of
 from raglift.synthesis.budget import Estimate, Usage
 from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.llm_estimate import estimate_llm
@@ -37,8 +38,9 @@ def estimate(config: Config, display: Progress | None = None, writer: LLM | None
 
     with TemporaryDirectory() as folder:
         corpus_stage.build(config, reading, human, Job(Path(folder), config.seed, display), embedding)
-        assignments = planned(config.synthesis, corpus_stage.Corpus(Path(folder)), config.seed)
+        assignments, _ = planned(config.synthesis, corpus_stage.Corpus(Path(folder)), config.seed)
     if remote is not None:
-        return estimate_llm(list({(item.kind, item.text): None for item in assignments}), remote, display)
+        texts = list({(item.kind, item.shown): None for item in assignments})
+        return estimate_llm(texts, remote, display, asking=asking_of(config.synthesis))
     nothing = Usage()
     return Estimate(config.synthesis.model, len(assignments), 0, nothing, nothing, 0.0, 0.0, None, None)

@@ -9,9 +9,10 @@ from llama_index.core.utils import get_tokenizer
 
 from raglift.journal import Journal
 from raglift.progress import Progress
+from raglift.synthesis.asking import Asking, usual_asking
 from raglift.synthesis.budget import Estimate, Usage, money
 from raglift.synthesis.llm_build import LLMWriter
-from raglift.synthesis.llm_tasks import answer_prompt, kind_named, question_prompt, read_result
+from raglift.synthesis.llm_tasks import read_result
 
 _TURNS = 16
 """Tokens that a chat template adds around a prompt."""
@@ -45,20 +46,27 @@ def most_of(writer: LLMWriter, prompt: str) -> Usage:
 
 
 def estimate_llm(
-    texts: Sequence[tuple[str, str]], writer: LLMWriter, display: Progress, journal: Journal | None = None
+    texts: Sequence[tuple[str, str]],
+    writer: LLMWriter,
+    display: Progress,
+    journal: Journal | None = None,
+    asking: Asking | None = None,
 ) -> Estimate:
     """What the writing of what is left will take.
 
     Args:
         texts: (Question kind, text that a question is to be about), each once.
         journal: What is written already.
+        asking: The kinds and the style; left out, the built-in kinds in the usual one.
     """
+    asking = asking or usual_asking()
+    lengths = {name: _expected(asking, name) for name in dict.fromkeys(name for name, _ in texts)}
     calls, likely, most = 0, Usage(), Usage()
     longest = _most_out(writer)
     left = 0
     with display.stage("estimating", len(texts), "questions") as bar:
         for kind_name, text in texts:
-            prompts = _prompts_left(kind_name, text, journal)
+            prompts = _prompts_left(asking, kind_name, text, lengths[kind_name], journal)
             left += bool(prompts)
             for prompt, expected in prompts:
                 tokens_in = _prompt_tokens(prompt)
@@ -71,19 +79,21 @@ def estimate_llm(
     return Estimate(writer.name, left, calls, likely, most, *costs, settings.max_tokens, settings.max_money)
 
 
-def _prompts_left(kind_name: str, text: str, journal: Journal | None) -> list[tuple[str, int]]:
+def _prompts_left(
+    asking: Asking, kind_name: str, text: str, lengths: tuple[int, int], journal: Journal | None
+) -> list[tuple[str, int]]:
     """Prompts that are still to be sent for a text, each with the length of a reply like the worked examples'.
 
     The question in the prompt for an answer is not known yet: a worked example's stands for it.
     """
-    kind = kind_named(kind_name)
-    asked, answered = _expected(kind_name)
-    prompt = question_prompt(kind, text)
+    kind, style = asking.kinds[kind_name], asking.style
+    asked, answered = lengths
+    prompt = style.message(kind, text)
     prompts = [(prompt, asked)]
     if kind.answer_words:
-        prompts.append((answer_prompt(kind, text, kind.shots[0].asked), answered))
+        prompts.append((style.answer_message(kind, text, kind.shots[0].asked), answered))
     if journal is not None:
-        result = read_result(kind_name, text, journal)
+        result = read_result(asking, kind_name, text, journal)
         if result.complete:
             return []
         if result.question:
@@ -91,8 +101,8 @@ def _prompts_left(kind_name: str, text: str, journal: Journal | None) -> list[tu
     return prompts
 
 
-@cache
-def _expected(kind_name: str) -> tuple[int, int]:
-    """Tokens of the longest question and the longest answer among the worked examples."""
-    shots = kind_named(kind_name).shots
-    return max(count_tokens(s.asked) for s in shots), max(count_tokens(s.answer) for s in shots)
+def _expected(asking: Asking, kind_name: str) -> tuple[int, int]:
+    """Tokens of the longest reply and the longest answer among the worked examples."""
+    kind = asking.kinds[kind_name]
+    replies = (asking.style.reply(kind, shot) for shot in kind.shots)
+    return max(map(count_tokens, replies)), max(count_tokens(shot.answer) for shot in kind.shots)

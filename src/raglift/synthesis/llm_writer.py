@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from raglift.errors import UserError
 from raglift.journal import Journal
 from raglift.progress import Progress
+from raglift.synthesis.asking import Asking, usual_asking
 from raglift.synthesis.budget import Budget, Usage, shown
 from raglift.synthesis.event_loop import run_coroutine
 from raglift.synthesis.llm_build import LLMWriter
@@ -27,9 +28,16 @@ _REFUSALS = 5
 
 
 def write_with_llm(
-    assignments: Sequence[Assignment], writer: LLMWriter, journal: Journal, display: Progress
+    assignments: Sequence[Assignment],
+    writer: LLMWriter,
+    journal: Journal,
+    display: Progress,
+    asking: Asking | None = None,
 ) -> tuple[list[Written], Counter[str]]:
     """Write every question and its answer, going on from the journal.
+
+    Args:
+        asking: The kinds and the style; left out, the built-in kinds in the usual one.
 
     Returns:
         The written ones in the order of `assignments` (without those that the server refused), and how many replies
@@ -38,22 +46,24 @@ def write_with_llm(
     Raises:
         UserError: The budget is used up, or the server fails for good. Everything that was written is in the journal.
     """
-    unique = list(dict.fromkeys((item.kind, item.text) for item in assignments))
-    results = {pair: read_result(*pair, journal) for pair in unique}
+    asking = asking or usual_asking()
+    unique = list(dict.fromkeys((item.kind, item.shown) for item in assignments))
+    results = {pair: read_result(asking, *pair, journal) for pair in unique}
     left = [pair for pair, result in results.items() if not result.complete]
     if left:
-        display.say(str(estimate_llm(left, writer, display, journal)))
+        display.say(str(estimate_llm(left, writer, display, journal, asking)))
     done = len(unique) - len(left)
     with display.stage("writing questions", len(unique), "questions", done=done) as bar:
         if left:
-            session = _Session(writer, journal, spent_so_far(results, journal), done > 0, display.warn, bar.advance)
+            spent = spent_so_far(asking, results, journal)
+            session = _Session(writer, asking, journal, spent, done > 0, display.warn, bar.advance)
             run_coroutine(session.run(left))
             display.say(f"{writer.name}: {shown(writer.settings, session.spent)} in all")
-    results |= {pair: read_result(*pair, journal) for pair in left}
+    results |= {pair: read_result(asking, *pair, journal) for pair in left}
     notes = Counter(note for result in results.values() for note in result.notes)
     written = []
     for item in assignments:
-        result = results[item.kind, item.text]
+        result = results[item.kind, item.shown]
         if not result.refused:
             written.append(Written(item, result.question, result.answer))
     if notes[CUT] > len(unique) / 4:
@@ -67,6 +77,7 @@ class _Session:
     def __init__(
         self,
         writer: LLMWriter,
+        asking: Asking,
         journal: Journal,
         spent: Usage,
         taken: bool,
@@ -74,6 +85,7 @@ class _Session:
         advance: Callable[[int], None],
     ) -> None:
         self._writer = writer
+        self._asking = asking
         self._journal = journal
         self._budget = Budget(writer.settings, spent)
         self._advance = advance
@@ -110,7 +122,7 @@ class _Session:
     async def _work(self, todo: Iterator[tuple[str, str]]) -> None:
         for kind, text in todo:
             try:
-                while prompt := read_result(kind, text, self._journal).next_prompt:
+                while prompt := read_result(self._asking, kind, text, self._journal).next_prompt:
                     await self._ask(prompt)
                     if unit_of(prompt) not in self._journal:
                         break  # refused, with nothing taken so far

@@ -19,7 +19,8 @@ _ALIKE = str.maketrans(
 
 def question_in(kind: QuestionKind, reply: str) -> str:
     """What is asked, without label, quotes, reasoning and preamble; empty where nothing is left."""
-    lines = [line for line in map(_bare, _lines(reply)) if line]
+    own = re.compile(rf"^(?:\*\*|__)?{re.escape(kind.label)}(?:\*\*|__)?\s*:(?:\*\*|__)?\s+", re.IGNORECASE)
+    lines = [line for line in (_bare(own.sub("", line, count=1)) for line in map(_bare, _lines(reply))) if line]
     asking = [line for line in lines if "?" in line] if kind.question else []
     return kind.read_question((asking or lines or [""])[0])
 
@@ -37,9 +38,14 @@ def answer_in(kind: QuestionKind, reply: str, text: str) -> str:
     return ""
 
 
+def spoken(reply: str) -> str:
+    """The reply without the reasoning that some models put before it."""
+    return _THOUGHT.sub("", reply)
+
+
 def _lines(reply: str) -> list[str]:
     """The lines that say something; those that only announce what follows go last."""
-    lines = [line.strip() for line in _THOUGHT.sub("", reply).splitlines()]
+    lines = [line.strip() for line in spoken(reply).splitlines()]
     return sorted((line for line in lines if line and not line.startswith("```")), key=lambda line: line.endswith(":"))
 
 

@@ -8,24 +8,38 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from raglift import plugins
 from raglift.journal import Journal
 from raglift.models.generation import Extract, Generator, Sampling
 from raglift.records import Chunk, content_id
+from raglift.synthesis.asking import Asking, usual_asking
 from raglift.synthesis.evidence import evidence_texts
-from raglift.synthesis.kinds._base import QuestionKind
+from raglift.synthesis.kinds._base import QuestionKind, two_texts
+from raglift.synthesis.styles._base import PromptStyle
 from raglift.synthesis.words import words
 
-_QUESTION_TOKENS = 32
+_TEXT = "\0"
+"""Stands for the text while a chat template is rendered around it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Ask a question of this kind about this text of this chunk."""
+    """Ask a question of this kind about this text of this chunk, and for some kinds about another's too."""
 
     chunk_id: str
     text: str
     kind: str
+    other_id: str = ""
+    other: str = ""
+
+    @property
+    def parts(self) -> list[tuple[str, str]]:
+        """(Chunk id, text) of every text."""
+        return [(self.chunk_id, self.text)] + ([(self.other_id, self.other)] if self.other else [])
+
+    @property
+    def shown(self) -> str:
+        """The text or the two texts as the writer sees them."""
+        return two_texts(self.text, self.other) if self.other else self.text
 
 
 def plan(
@@ -71,16 +85,20 @@ def write(
     seed: int,
     journal: Journal,
     advance: Callable[[int], None],
+    asking: Asking | None = None,
 ) -> Iterator[Written]:
     """Write every question and its answer; a finished batch is in the journal and is never written again.
 
     Args:
         generator: Loads the writer, or gives it again; called only if something is left to write.
+        asking: The kinds and the style; left out, the built-in kinds in the usual one.
     """
+    asking = asking or usual_asking()
     for unit, (kind, batch) in enumerate(_batches(assignments, batch_size)):
         name = _unit_name(unit, kind, batch)
         if name not in journal:
-            journal.append(name, _write_batch(kind, batch, generator(), temperature, seed + unit))
+            what = asking.kinds[kind], asking.style
+            journal.append(name, _write_batch(*what, batch, generator(), temperature, seed + unit))
             advance(len(batch))
         for assignment, (question, answer) in zip(batch, journal[name], strict=True):
             yield Written(assignment, question, answer)
@@ -95,33 +113,44 @@ def finished(assignments: Sequence[Assignment], batch_size: int, journal: Journa
     )
 
 
-def _unit_name(unit: int, kind: QuestionKind, batch: Sequence[Assignment]) -> str:
+def _unit_name(unit: int, kind: str, batch: Sequence[Assignment]) -> str:
     """The name holds what is asked, so that a journal is never read for another plan."""
-    return f"batch {unit} {content_id(kind.name, [assignment.text for assignment in batch])}"
+    return f"batch {unit} {content_id(kind, [assignment.shown for assignment in batch])}"
 
 
-def _batches(assignments: Sequence[Assignment], size: int) -> Iterator[tuple[QuestionKind, list[Assignment]]]:
+def _batches(assignments: Sequence[Assignment], size: int) -> Iterator[tuple[str, list[Assignment]]]:
     for name, group in groupby(assignments, key=lambda item: item.kind):
-        kind: QuestionKind = plugins.load("question kind", name)
         items = list(group)
         for start in range(0, len(items), size):
-            yield kind, items[start : start + size]
+            yield name, items[start : start + size]
 
 
 def _write_batch(
-    kind: QuestionKind, batch: Sequence[Assignment], generator: Generator, temperature: float, seed: int
+    kind: QuestionKind,
+    style: PromptStyle,
+    batch: Sequence[Assignment],
+    generator: Generator,
+    temperature: float,
+    seed: int,
 ) -> list[list[Any]]:
-    texts = [assignment.text for assignment in batch]
-    sampling = Sampling(_QUESTION_TOKENS, temperature, seed=seed, line=True)
-    asked = [
-        kind.read_question(text)
-        for text in generator.generate([kind.prompt(text) for text in texts], sampling, prefix=kind.prefix)
-    ]
+    texts = [assignment.shown for assignment in batch]
+    sampling = Sampling(style.question_tokens, temperature, seed=seed, line=True)
+    prefix, prompts = _rendered(style, generator, style.prefix(kind), [style.prompt(kind, text) for text in texts])
+    asked = [style.read(kind, text) for text in generator.generate(prompts, sampling, prefix=prefix)]
     if not kind.answer_words:
         return [[question, ""] for question in asked]
-    prompts = [kind.answer_prompt(text, question) for text, question in zip(texts, asked, strict=True)]
+    prompts = [style.answer_prompt(kind, text, question) for text, question in zip(texts, asked, strict=True)]
+    prefix, prompts = _rendered(style, generator, style.answer_prefix(kind), prompts)
     sources = [Extract(text, frozenset(words(question))) for text, question in zip(texts, asked, strict=True)]
     answers = generator.generate(
-        prompts, Sampling(2 * kind.answer_words + 1, line=True), prefix=kind.answer_prefix, extract_from=sources
+        prompts, Sampling(2 * kind.answer_words + 1, line=True), prefix=prefix, extract_from=sources
     )
     return [[question, kind.read_answer(answer)] for question, answer in zip(asked, answers, strict=True)]
+
+
+def _rendered(style: PromptStyle, generator: Generator, prefix: str, prompts: list[str]) -> tuple[str, list[str]]:
+    """Prefix and prompts as the writer continues them: as they are, or as a user's turn of its chat template."""
+    if not style.chat or not getattr(generator.tokenizer, "chat_template", None):
+        return prefix, prompts
+    head, _, tail = generator.chat([{"role": "user", "content": prefix + _TEXT}]).partition(_TEXT)
+    return head, [prompt + tail for prompt in prompts]
