@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from raglift.synthesis.kinds._base import QuestionKind
 
 _THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
-_LABEL = re.compile(
-    r"(?:\*\*|__)?(?:question|answer|search|quote)(?:\s*\d+)?(?:\*\*|__)?\s*[:.)-](?:\*\*|__)?\s+|\d+[.)]\s+|[-*\u2022]\s+",
-    re.IGNORECASE,
+_LABEL = (
+    r"(?:\*\*|__)?(?:question|answer|search|quote%s)(?:\s*\d+)?(?:\*\*|__)?\s*[:.)-](?:\*\*|__)?\s+"
+    r"|\d+[.)]\s+|[-*\u2022]\s+"
 )
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb\u201e*"
 _ALIKE = str.maketrans(
@@ -19,8 +20,7 @@ _ALIKE = str.maketrans(
 
 def question_in(kind: QuestionKind, reply: str) -> str:
     """What is asked, without label, quotes, reasoning and preamble; empty where nothing is left."""
-    own = re.compile(rf"^(?:\*\*|__)?{re.escape(kind.label)}(?:\*\*|__)?\s*:(?:\*\*|__)?\s+", re.IGNORECASE)
-    lines = [line for line in (_bare(own.sub("", line, count=1)) for line in map(_bare, _lines(reply))) if line]
+    lines = [line for line in (_bare(line, kind.label) for line in _lines(reply)) if line]
     asking = [line for line in lines if "?" in line] if kind.question else []
     return kind.read_question((asking or lines or [""])[0])
 
@@ -49,15 +49,21 @@ def _lines(reply: str) -> list[str]:
     return sorted((line for line in lines if line and not line.startswith("```")), key=lambda line: line.endswith(":"))
 
 
-def _bare(line: str) -> str:
-    """The line without labels, list marks, and quotes or emphasis around the whole of it."""
+def _bare(line: str, own: str = "") -> str:
+    """The line without labels (the kind's `own` among them), list marks, and quotes or emphasis around the whole."""
+    label = _labels(own)
     before = None
     while before != line:
         before = line
-        line = _LABEL.sub("", line + " ", count=1).strip() if _LABEL.match(line + " ") else line
+        line = label.sub("", line + " ", count=1).strip() if label.match(line + " ") else line
         if len(line) > 1 and line[0] in _QUOTES and line[-1] in _QUOTES:
             line = line[1:-1].strip()
     return line
+
+
+@cache
+def _labels(own: str) -> re.Pattern[str]:
+    return re.compile(_LABEL % (f"|{re.escape(own)}" if own else ""), re.IGNORECASE)
 
 
 def find_quote(quote: str, text: str) -> str:

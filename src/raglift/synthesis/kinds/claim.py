@@ -67,7 +67,7 @@ PLUGIN = QuestionKind(
         ),
         Shot(
             "The option --quiet is not accepted unless --batch is given too.",
-            "Output cannot be silenced in an interactive session.",
+            "Nobody can ask for --quiet without --batch as well.",
             about="What the option needs, for somebody who wants to be sure before writing a script.",
         ),
     ),

@@ -40,8 +40,8 @@ class Walkthrough(FewShot):
         return f"{about} {kind.label}: {shot.asked}"
 
     def read(self, kind: QuestionKind, written: str) -> str:
-        """What follows the label; empty where the writer never came to it, so that the filters drop it."""
-        return kind.read_question(written.partition(f"{kind.label}:")[2])
+        """What follows the label, up to a further one; empty where the writer never came to it: the filters drop it."""
+        return kind.read_question([*written.split(f"{kind.label}:", 2), ""][1])
 
     def message(self, kind: QuestionKind, text: str) -> str:
         """The same, after a sentence that says to go on with it."""
