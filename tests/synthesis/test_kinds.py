@@ -72,6 +72,8 @@ CHECKS = [
     ("claim", "Crews of Dutch oarsmen rowed cargo ashore before 1890.", None),
     ("claim", "Was cargo rowed ashore in boats?", "not a statement"),
     ("claim", "Boats rowed ashore", "not a statement"),
+    ("claim", "What the crews rowed ashore, for somebody who asks.", "not a statement"),
+    ("claim", "Who rowed cargo ashore needed flat boats.", None),
     ("claim", "The claim of the text:", "not a statement"),
     ("claim", "Mice in the cold eat less than others.", "shares nothing with its text"),
     ("claim", "Cargo was rowed ashore in boats until 1914.", "names what its text does not"),

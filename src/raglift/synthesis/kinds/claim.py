@@ -16,6 +16,8 @@ from raglift.synthesis.vocabulary import content_stems
 from raglift.synthesis.words import words
 
 _DENIALS = frozenset(("not", "no", "never", "none", "nobody", "nothing", "neither", "nor", "cannot", "without"))
+_ASKING = frozenset(("what", "how", "why", "which", "whose", "whom"))
+"""Words that begin a half question and hardly ever a statement."""
 _NAME = re.compile(r"(?<=\s)[^\W\d_a-z][\w-]*")
 
 
@@ -23,7 +25,7 @@ def check(draft: Draft) -> str | None:
     """No statement, off its text, a number or name of its own, or the opposite of what the text says."""
     (text,) = draft.texts
     said, told = words(draft.question), words(text)
-    if len(said) < 4 or draft.question.rstrip().endswith(("?", ":")):
+    if len(said) < 4 or said[0] in _ASKING or draft.question.rstrip().endswith(("?", ":")):
         return "not a statement"
     if not content_stems(draft.question) & content_stems(text):
         return "shares nothing with its text"
