@@ -4,15 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as limit
 from hypothesis import strategies as st
 
 from raglift import plugins
+from raglift.config import SynthesisConfig
 from raglift.corpus.stage import Corpus
+from raglift.errors import UserError
 from raglift.records import Chunk, Document, Split, write_jsonl
 from raglift.synthesis.evidence import evidence_texts
 from raglift.synthesis.kinds._base import QuestionKind
 from raglift.synthesis.partners import with_partners
+from raglift.synthesis.stage import planned
 from raglift.synthesis.vocabulary import content_stems
 from raglift.synthesis.writer import Assignment, plan
 
@@ -72,7 +76,7 @@ ROWS = st.lists(st.tuples(SENTENCE, st.sampled_from(["train", "dev", "test"])), 
 
 
 @given(rows=ROWS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@limit(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_partners_share_a_split_and_a_word_and_do_not_repeat(tmp_path: Path, rows: list[tuple[str, Split]]) -> None:
     made = corpus(tmp_path, rows)
     drawn = plan(made.chunks, {"comparison": 1.0, "factoid": 1.0}, 1.0, None, 0)
@@ -91,3 +95,16 @@ def test_partners_share_a_split_and_a_word_and_do_not_repeat(tmp_path: Path, row
         assert item.text not in made.text_of[item.other_id]
         assert item.other_id not in made.similar.get(item.chunk_id, ())
         assert content_stems(item.text) & content_stems(item.other)
+
+
+def test_documents_without_two_related_passages_are_a_mistake(tmp_path: Path) -> None:
+    made = corpus(tmp_path, [(KITE, "train"), (LIGHT, "train")])
+    with pytest.raises(UserError, match="nothing to ask") as caught:
+        planned(SynthesisConfig(kinds={"comparison": 1.0}), made, 0)
+    assert "comparison" in caught.value.why
+    assert "synthesis.kinds" in caught.value.fix
+    mixed, left_out = planned(
+        SynthesisConfig(kinds={"comparison": 1.0, "factoid": 1.0}, questions_per_chunk=8), made, 0
+    )
+    assert {item.kind for item in mixed} == {"factoid"}
+    assert left_out.total() > 0
