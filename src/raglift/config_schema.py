@@ -20,6 +20,7 @@ from raglift.config_fields import (
     Positive,
     PositiveShare,
     Prompt,
+    PromptStyle,
     QuestionFilter,
     QuestionKind,
     ResponseMetric,
@@ -138,6 +139,8 @@ class SynthesisConfig(Section):
         default={"factoid": 2.0, "explanation": 2.0, "keyword": 1.0}, min_length=1
     )
     """Question kind -> its weight in the mixture."""
+    style: PromptStyle = "few_shot"
+    """How the writer is asked: with "few_shot" examples, with a "walkthrough" of each, or with a "descriptive" text."""
     questions_per_chunk: Positive = 1.0
     """Questions attempted for one passage, on average."""
     max_questions: Count | None = None

@@ -14,6 +14,7 @@ from raglift.models.device import resolve
 from raglift.models.embedding import LiftEmbedding
 from raglift.progress import Progress
 from raglift.serve.models import Models
+from raglift.synthesis.asking import asking_of
 from raglift.synthesis.budget import Estimate, Usage
 from raglift.synthesis.filters._load import load_filters
 from raglift.synthesis.guesses import asks_closed_book
@@ -39,10 +40,10 @@ def estimate(config: Config, display: Progress | None = None, writer: LLM | None
 
     with TemporaryDirectory() as folder:
         corpus_stage.build(config, reading, human, Job(Path(folder), config.seed, display), embedding)
-        assignments = planned(config.synthesis, corpus_stage.Corpus(Path(folder)), config.seed)
+        assignments, _ = planned(config.synthesis, corpus_stage.Corpus(Path(folder)), config.seed)
     if remote is not None:
-        texts = list({(item.kind, item.text): None for item in assignments})
+        texts = list({(item.kind, item.shown): None for item in assignments})
         closed_book = asks_closed_book(load_filters(config.synthesis.filters))
-        return estimate_llm(texts, remote, display, closed_book=closed_book)
+        return estimate_llm(texts, remote, asking_of(config.synthesis), display, closed_book=closed_book)
     nothing = Usage()
     return Estimate(config.synthesis.model, len(assignments), 0, nothing, nothing, 0.0, 0.0, None, None)

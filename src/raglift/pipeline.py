@@ -155,11 +155,10 @@ class _Pipeline:
             lambda job: synthesis_stage.build(
                 self._config.synthesis,
                 self._loaded,
-                self._load_writer,
+                synthesis_stage.Writers(self._load_writer, self._llm_writer),
                 self._models.encoder("base"),
                 self._stores["base"],
                 job,
-                self._llm_writer,
             ),
         )
 

@@ -44,7 +44,7 @@ def no_generator() -> Any:
 
 def test_a_candidate_carries_its_whole_passage(parts: tuple[Corpus, Encoder, FaissStore]) -> None:
     written = [Written(Assignment(f"c{n}", SENTENCES[n], "keyword"), f"search {n}", "") for n in (2, 0)]
-    found = stage._candidates(written, *parts, tasks.QUIET)
+    found = stage._candidates(written, tasks.asking().kinds, *parts, tasks.QUIET)
     assert [(item.chunk_id, item.text, item.passage) for item in found] == [
         ("c2", SENTENCES[2], TEXTS[2]),
         ("c0", SENTENCES[0], TEXTS[0]),
@@ -64,7 +64,7 @@ def test_the_blocked_words_reach_their_filter(
     )
     (tmp_path / "work").mkdir()
     llm = llm_writer(settings, 0, Local())
-    stage.build(settings, parts[0], no_generator, parts[1], parts[2], tasks.job(tmp_path), llm)
+    stage.build(settings, parts[0], stage.Writers(no_generator, llm), parts[1], parts[2], tasks.job(tmp_path))
     questions = read_jsonl(tmp_path / "questions.jsonl", QAPair)
     assert len(questions) == kept, questions
     funnel = Counter({row["reason"]: row["count"] for row in json.loads((tmp_path / "funnel.json").read_text())})
