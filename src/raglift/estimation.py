@@ -14,9 +14,12 @@ from raglift.models.device import resolve
 from raglift.models.embedding import LiftEmbedding
 from raglift.progress import Progress
 from raglift.serve.models import Models
+from raglift.synthesis.asking import kinds_of
 from raglift.synthesis.budget import Estimate, Usage
+from raglift.synthesis.example_sources import examples_of, given_examples, with_taught
 from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.llm_estimate import estimate_llm
+from raglift.synthesis.shots import kinds_for
 from raglift.synthesis.stage import planned
 
 
@@ -30,6 +33,7 @@ def estimate(config: Config, display: Progress | None = None, writer: LLM | None
     """
     display = display or Progress()
     remote = llm_writer(config.synthesis, config.seed, writer)
+    given = given_examples(config.synthesis, remote is not None)
     reading, human = corpus_stage.read_sources(config, display)
 
     def embedding() -> LiftEmbedding:
@@ -37,8 +41,13 @@ def estimate(config: Config, display: Progress | None = None, writer: LLM | None
 
     with TemporaryDirectory() as folder:
         corpus_stage.build(config, reading, human, Job(Path(folder), config.seed, display), embedding)
-        assignments = planned(config.synthesis, corpus_stage.Corpus(Path(folder)), config.seed)
+        corpus = corpus_stage.Corpus(Path(folder))
+        examples = examples_of(config.synthesis, given, corpus)
+        if config.synthesis.tune_writer:
+            examples = with_taught(examples, corpus)
+        assignments, _ = planned(config.synthesis, corpus, config.seed, examples)
     if remote is not None:
-        return estimate_llm(list({(item.kind, item.text): None for item in assignments}), remote, display)
+        kinds, _ = kinds_for(kinds_of(config.synthesis), examples, config.seed)
+        return estimate_llm(list({(item.kind, item.text): None for item in assignments}), remote, display, kinds)
     nothing = Usage()
     return Estimate(config.synthesis.model, len(assignments), 0, nothing, nothing, 0.0, 0.0, None, None)

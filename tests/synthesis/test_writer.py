@@ -8,9 +8,11 @@ from typing import Any, cast
 
 import pytest
 
+from raglift import plugins
 from raglift.journal import Journal
 from raglift.models.generation import Extract, Generator, Sampling
 from raglift.records import Chunk
+from raglift.synthesis.kinds._base import QuestionKind
 from raglift.synthesis.writer import Assignment, Written, finished, plan, write
 
 SENTENCES = [f"The keeper of tower {n} writes each passing ship into book number {n + 7}." for n in range(6)]
@@ -18,6 +20,7 @@ CHUNKS = [
     Chunk(f"c{n}", "d", " ".join(SENTENCES[: n % 6 + 1]).replace("tower", f"tower {n} and"), 0, 1) for n in range(40)
 ]
 KINDS = {"factoid": 2.0, "keyword": 1.0}
+LOADED: dict[str, QuestionKind] = {name: plugins.load("question kind", name) for name in KINDS}
 
 
 class FakeGenerator:
@@ -55,7 +58,7 @@ def run(
     try:
         load = lambda: cast("Generator", fake)  # noqa: E731
         seen = [] if advanced is None else advanced
-        return list(write(assignments, load, 8, 0.5, 3, journal, seen.append))
+        return list(write(assignments, load, 8, 0.5, 3, journal, seen.append, LOADED))
     finally:
         journal.close()
 
@@ -145,9 +148,9 @@ def test_an_interrupted_writer_goes_on_and_asks_nothing_twice(tmp_path: Path, ta
 
     path, first, second = tmp_path / "cut.jsonl", FakeGenerator(), FakeGenerator()
     journal = Journal(path)
-    units = write(assignments, lambda: cast("Generator", first), 8, 0.5, 3, journal, lambda _: None)
+    units = write(assignments, lambda: cast("Generator", first), 8, 0.5, 3, journal, lambda _: None, LOADED)
     assert list(islice(units, taken)) == expected[:taken]
-    assert finished(assignments, 8, journal) >= taken
+    assert finished(assignments, 8, journal, LOADED) >= taken
     journal.close()
 
     advanced: list[int] = []
@@ -168,7 +171,7 @@ def test_a_batch_that_was_interrupted_is_written_whole(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             run(assignments, FakeGenerator(fail_at), path)
         journal = Journal(path)
-        assert finished(assignments, 8, journal) == fail_at // 2 * 8
+        assert finished(assignments, 8, journal, LOADED) == fail_at // 2 * 8
         journal.close()
         assert run(assignments, FakeGenerator(), path) == expected
 
@@ -178,8 +181,8 @@ def test_the_journal_of_another_plan_is_not_read(tmp_path: Path) -> None:
     one, other = (plan(CHUNKS, {"factoid": 1.0}, 1.0, None, seed) for seed in (0, 1))
     run(one, FakeGenerator(), path)
     journal = Journal(path)
-    assert finished(one, 8, journal) == len(one)
-    assert finished(other, 8, journal) < len(other)
+    assert finished(one, 8, journal, LOADED) == len(one)
+    assert finished(other, 8, journal, LOADED) < len(other)
     journal.close()
     assert run(other, FakeGenerator(), path) == run(other, FakeGenerator(), tmp_path / "fresh.jsonl")
 
@@ -191,5 +194,5 @@ def test_the_writer_is_not_loaded_where_nothing_is_left(tmp_path: Path) -> None:
     assignments = plan(CHUNKS, KINDS, 1.0, None, 0)
     expected = run(assignments, FakeGenerator(), tmp_path / "written.jsonl")
     journal = Journal(tmp_path / "written.jsonl")
-    assert list(write(assignments, load, 8, 0.5, 3, journal, lambda _: None)) == expected
+    assert list(write(assignments, load, 8, 0.5, 3, journal, lambda _: None, LOADED)) == expected
     journal.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from llama_index.core.utils import get_tokenizer
@@ -10,8 +10,9 @@ from llama_index.core.utils import get_tokenizer
 from raglift.journal import Journal
 from raglift.progress import Progress
 from raglift.synthesis.budget import Estimate, Usage, money
+from raglift.synthesis.kinds._base import QuestionKind
 from raglift.synthesis.llm_build import LLMWriter
-from raglift.synthesis.llm_tasks import answer_prompt, kind_named, question_prompt, read_result
+from raglift.synthesis.llm_tasks import answer_prompt, question_prompt, read_result
 
 _TURNS = 16
 """Tokens that a chat template adds around a prompt."""
@@ -45,12 +46,17 @@ def most_of(writer: LLMWriter, prompt: str) -> Usage:
 
 
 def estimate_llm(
-    texts: Sequence[tuple[str, str]], writer: LLMWriter, display: Progress, journal: Journal | None = None
+    texts: Sequence[tuple[str, str]],
+    writer: LLMWriter,
+    display: Progress,
+    kinds: Mapping[str, QuestionKind],
+    journal: Journal | None = None,
 ) -> Estimate:
     """What the writing of what is left will take.
 
     Args:
-        texts: (Question kind, text that a question is to be about), each once.
+        texts: (Name of a question kind, text that a question is to be about), each once.
+        kinds: Question kinds by name.
         journal: What is written already.
     """
     calls, likely, most = 0, Usage(), Usage()
@@ -58,7 +64,7 @@ def estimate_llm(
     left = 0
     with display.stage("estimating", len(texts), "questions") as bar:
         for kind_name, text in texts:
-            prompts = _prompts_left(kind_name, text, journal)
+            prompts = _prompts_left(kinds[kind_name], text, journal)
             left += bool(prompts)
             for prompt, expected in prompts:
                 tokens_in = _prompt_tokens(prompt)
@@ -71,19 +77,18 @@ def estimate_llm(
     return Estimate(writer.name, left, calls, likely, most, *costs, settings.max_tokens, settings.max_money)
 
 
-def _prompts_left(kind_name: str, text: str, journal: Journal | None) -> list[tuple[str, int]]:
+def _prompts_left(kind: QuestionKind, text: str, journal: Journal | None) -> list[tuple[str, int]]:
     """Prompts that are still to be sent for a text, each with the length of a reply like the worked examples'.
 
     The question in the prompt for an answer is not known yet: a worked example's stands for it.
     """
-    kind = kind_named(kind_name)
-    asked, answered = _expected(kind_name)
+    asked, answered = _expected(kind)
     prompt = question_prompt(kind, text)
     prompts = [(prompt, asked)]
     if kind.answer_words:
         prompts.append((answer_prompt(kind, text, kind.shots[0].asked), answered))
     if journal is not None:
-        result = read_result(kind_name, text, journal)
+        result = read_result(kind, text, journal)
         if result.complete:
             return []
         if result.question:
@@ -92,7 +97,6 @@ def _prompts_left(kind_name: str, text: str, journal: Journal | None) -> list[tu
 
 
 @cache
-def _expected(kind_name: str) -> tuple[int, int]:
+def _expected(kind: QuestionKind) -> tuple[int, int]:
     """Tokens of the longest question and the longest answer among the worked examples."""
-    shots = kind_named(kind_name).shots
-    return max(count_tokens(s.asked) for s in shots), max(count_tokens(s.answer) for s in shots)
+    return max(count_tokens(s.asked) for s in kind.shots), max(count_tokens(s.answer) for s in kind.answered)

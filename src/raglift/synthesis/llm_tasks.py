@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 
-from raglift import plugins
 from raglift.journal import Journal
 from raglift.records import content_id
 from raglift.synthesis.budget import Usage
@@ -26,13 +24,6 @@ _QUOTE = (
 CUT = "replies cut off at their limit"
 REFUSED = "prompts refused by the writer"
 _NO_QUOTE = "answers that quote nothing of the text"
-
-
-@cache
-def kind_named(name: str) -> QuestionKind:
-    """The question kind of this name."""
-    kind: QuestionKind = plugins.load("question kind", name)
-    return kind
 
 
 def question_prompt(kind: QuestionKind, text: str) -> str:
@@ -61,9 +52,8 @@ class Result:
         return not self.next_prompt
 
 
-def read_result(kind_name: str, text: str, journal: Journal) -> Result:
+def read_result(kind: QuestionKind, text: str, journal: Journal) -> Result:
     """What the journal holds about a text."""
-    kind = kind_named(kind_name)
     prompt = question_prompt(kind, text)
     unit = unit_of(prompt)
     if unit not in journal:
@@ -99,11 +89,13 @@ def lost_units(journal: Journal) -> Iterator[str]:
         number += 1
 
 
-def spent_so_far(results: Mapping[tuple[str, str], Result], journal: Journal) -> Usage:
-    """Tokens of all attempts so far; `results` holds what `read_result` says of every (kind, text)."""
+def spent_so_far(
+    results: Mapping[tuple[str, str], Result], journal: Journal, kinds: Mapping[str, QuestionKind]
+) -> Usage:
+    """Tokens of all attempts so far; `results` holds what `read_result` says of every (name of a kind, text)."""
     units = set(lost_units(journal))
     for (kind_name, text), result in results.items():
-        kind = kind_named(kind_name)
+        kind = kinds[kind_name]
         units.add(unit_of(question_prompt(kind, text)))
         if result.question:
             units.add(unit_of(answer_prompt(kind, text, result.question)))

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from raglift.errors import UserError
 from raglift.journal import Journal
 from raglift.progress import Progress
 from raglift.synthesis.budget import Budget, Usage, shown
 from raglift.synthesis.event_loop import run_coroutine
+from raglift.synthesis.kinds._base import QuestionKind
 from raglift.synthesis.llm_build import LLMWriter
 from raglift.synthesis.llm_calls import Caller, RefusedError
 from raglift.synthesis.llm_estimate import count_tokens, estimate_llm, most_of
@@ -27,9 +28,16 @@ _REFUSALS = 5
 
 
 def write_with_llm(
-    assignments: Sequence[Assignment], writer: LLMWriter, journal: Journal, display: Progress
+    assignments: Sequence[Assignment],
+    writer: LLMWriter,
+    journal: Journal,
+    display: Progress,
+    kinds: Mapping[str, QuestionKind],
 ) -> tuple[list[Written], Counter[str]]:
     """Write every question and its answer, going on from the journal.
+
+    Args:
+        kinds: Question kinds by name.
 
     Returns:
         The written ones in the order of `assignments` (without those that the server refused), and how many replies
@@ -39,17 +47,18 @@ def write_with_llm(
         UserError: The budget is used up, or the server fails for good. Everything that was written is in the journal.
     """
     unique = list(dict.fromkeys((item.kind, item.text) for item in assignments))
-    results = {pair: read_result(*pair, journal) for pair in unique}
+    results = {(name, text): read_result(kinds[name], text, journal) for name, text in unique}
     left = [pair for pair, result in results.items() if not result.complete]
     if left:
-        display.say(str(estimate_llm(left, writer, display, journal)))
+        display.say(str(estimate_llm(left, writer, display, kinds, journal)))
     done = len(unique) - len(left)
     with display.stage("writing questions", len(unique), "questions", done=done) as bar:
         if left:
-            session = _Session(writer, journal, spent_so_far(results, journal), done > 0, display.warn, bar.advance)
-            run_coroutine(session.run(left))
+            spent = spent_so_far(results, journal, kinds)
+            session = _Session(writer, journal, spent, done > 0, display.warn, bar.advance)
+            run_coroutine(session.run([(kinds[name], text) for name, text in left]))
             display.say(f"{writer.name}: {shown(writer.settings, session.spent)} in all")
-    results |= {pair: read_result(*pair, journal) for pair in left}
+    results |= {(name, text): read_result(kinds[name], text, journal) for name, text in left}
     notes = Counter(note for result in results.values() for note in result.notes)
     written = []
     for item in assignments:
@@ -87,7 +96,7 @@ class _Session:
         """Tokens of all attempts so far."""
         return self._budget.spent
 
-    async def run(self, left: Sequence[tuple[str, str]]) -> None:
+    async def run(self, left: Sequence[tuple[QuestionKind, str]]) -> None:
         """Ask about every text; what has been asked when something stops the run is waited for and kept."""
         todo = iter(left)
         count = min(self._writer.settings.concurrency, len(left))
@@ -107,7 +116,7 @@ class _Session:
         if self._error is not None:
             raise self._error
 
-    async def _work(self, todo: Iterator[tuple[str, str]]) -> None:
+    async def _work(self, todo: Iterator[tuple[QuestionKind, str]]) -> None:
         for kind, text in todo:
             try:
                 while prompt := read_result(kind, text, self._journal).next_prompt:

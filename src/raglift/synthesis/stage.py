@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from raglift import plugins
 from raglift.artifacts import WORK, write_json
 from raglift.config import SynthesisConfig
 from raglift.corpus.evidence import Locator
@@ -19,14 +18,20 @@ from raglift.models.encoder import Encoder
 from raglift.models.generation import Generator
 from raglift.progress import Progress
 from raglift.records import Evidence, QAPair, content_id, write_jsonl
+from raglift.synthesis.asking import kinds_of
 from raglift.synthesis.candidate import Accepted, Candidate, QuestionFilter
 from raglift.synthesis.filters._load import load_filters
+from raglift.synthesis.human_examples import HumanExamples
+from raglift.synthesis.kinds._base import QuestionKind
 from raglift.synthesis.llm_build import LLMWriter
 from raglift.synthesis.llm_writer import write_with_llm
+from raglift.synthesis.shots import kinds_for
 from raglift.synthesis.writer import Assignment, Written, finished, plan, write
 
 VERSION = 5
 _DEPTH = 50
+NO_EXAMPLES = HumanExamples()
+TAUGHT = "chunks not asked about: their documents taught the writer"
 
 
 def build(
@@ -37,6 +42,7 @@ def build(
     store: FaissStore,
     job: Job,
     llm: LLMWriter | None = None,
+    examples: HumanExamples = NO_EXAMPLES,
 ) -> None:
     """Write questions.jsonl (`QAPair`) and funnel.json into the job's folder.
 
@@ -45,31 +51,58 @@ def build(
         encoder: The base embedding model, which with BM25 says whether a question finds its passage.
         store: The base index.
         llm: Writes in place of the local writer.
+        examples: People's examples, which show the writer what to write and which no question may repeat.
     """
-    assignments = planned(settings, corpus, job.seed)
-    written, notes = _written(settings, assignments, generator, llm, job)
-    candidates = _candidates(written, corpus, encoder, store, job.display)
+    assignments, held_back = planned(settings, corpus, job.seed, examples)
+    kinds, shown = kinds_for(kinds_of(settings), examples, job.seed)
+    written, notes = _written(settings, assignments, generator, llm, job, kinds)
+    candidates = _candidates(written, corpus, encoder, store, job.display, kinds)
     filters = load_filters(settings.filters, settings.blocked_words)
     with job.display.stage("filtering questions", len(candidates), "questions") as bar:
-        pairs, dropped = _accept(candidates, filters, corpus, bar.advance)
+        pairs, dropped = _accept(candidates, filters, corpus, examples, bar.advance)
     write_jsonl(job.out / "questions.jsonl", pairs)
-    write_json(job.out / "funnel.json", _funnel(len(corpus.chunks), written, notes, dropped, pairs))
+    chunks = len(corpus.chunks) - held_back[TAUGHT]
+    shown += held_back.items()
+    funnel: list[dict[str, object]] = [
+        {"stage": "synthesis", "reason": reason, "count": count} for reason, count in shown
+    ]
+    write_json(job.out / "funnel.json", [*funnel, *_funnel(chunks, written, notes, dropped, pairs)])
 
 
-def planned(settings: SynthesisConfig, corpus: Corpus, seed: int) -> list[Assignment]:
-    """What is to be asked of which chunk.
+def planned(
+    settings: SynthesisConfig, corpus: Corpus, seed: int, examples: HumanExamples = NO_EXAMPLES
+) -> tuple[list[Assignment], Counter[str]]:
+    """What is to be asked of which chunk, and how much is not asked about for the sake of the examples, by reason.
+
+    Nothing is asked about the documents that taught a tuned writer, and of a test document nothing about the text of
+    an example: a question there could be that of the example.
 
     Raises:
-        UserError: Nothing.
+        UserError: Nothing is left to ask about.
     """
-    assignments = plan(corpus.chunks, settings.kinds, settings.questions_per_chunk, settings.max_questions, seed)
+    held_back: Counter[str] = Counter()
+    chunks = [chunk for chunk in corpus.chunks if chunk.document_id not in examples.taught]
+    if examples.taught:
+        held_back[TAUGHT] = len(corpus.chunks) - len(chunks)
+        if not any(corpus.split_of[chunk.document_id] == "train" for chunk in chunks):
+            raise UserError(
+                "No document of the train split is left to write about.",
+                "The writer was tuned on examples from all of them or from documents that repeat them.",
+                "Give examples from fewer documents, or set synthesis.tune_writer to false.",
+            )
+    assignments = plan(chunks, settings.kinds, settings.questions_per_chunk, settings.max_questions, seed)
+    if examples.items:
+        test = {chunk.id for chunk in chunks if corpus.split_of[chunk.document_id] == "test"}
+        kept = [item for item in assignments if item.chunk_id not in test or not examples.overlap(item.text)]
+        held_back["test questions not written: their text is that of an example"] = len(assignments) - len(kept)
+        assignments = kept
     if not assignments:
         raise UserError(
             "There is nothing to ask questions about.",
             f"None of the {len(corpus.chunks)} chunks holds a readable sentence.",
             "Give documents with prose, or raise synthesis.questions_per_chunk.",
         )
-    return assignments
+    return assignments, held_back
 
 
 def _written(
@@ -78,16 +111,17 @@ def _written(
     generator: Callable[[], Generator],
     llm: LLMWriter | None,
     job: Job,
+    kinds: Mapping[str, QuestionKind],
 ) -> tuple[list[Written], Counter[str]]:
     """What was written, and how many replies were of no use, by reason."""
     journal = Journal(job.out / WORK / "written.jsonl")
     try:
         if llm is not None:
-            return write_with_llm(assignments, llm, journal, job.display)
-        done = finished(assignments, settings.batch_size, journal)
+            return write_with_llm(assignments, llm, journal, job.display, kinds)
+        done = finished(assignments, settings.batch_size, journal, kinds)
         with job.display.stage("writing questions", len(assignments), "questions", done=done) as bar:
             batches = write(
-                assignments, generator, settings.batch_size, settings.temperature, job.seed, journal, bar.advance
+                assignments, generator, settings.batch_size, settings.temperature, job.seed, journal, bar.advance, kinds
             )
             return list(batches), Counter()
     finally:
@@ -95,7 +129,12 @@ def _written(
 
 
 def _candidates(
-    written: Sequence[Written], corpus: Corpus, encoder: Encoder, store: FaissStore, display: Progress
+    written: Sequence[Written],
+    corpus: Corpus,
+    encoder: Encoder,
+    store: FaissStore,
+    display: Progress,
+    kinds: Mapping[str, QuestionKind],
 ) -> list[Candidate]:
     """The written questions with the rank of their own passage, or of any passage that repeats its text."""
     questions = [item.question for item in written]
@@ -114,7 +153,7 @@ def _candidates(
             Candidate(
                 chunk_id,
                 item.assignment.text,
-                plugins.load("question kind", item.assignment.kind),
+                kinds[item.assignment.kind],
                 split[chunk_id],
                 item.question,
                 item.answer,
@@ -129,15 +168,17 @@ def _accept(
     candidates: Sequence[Candidate],
     filters: Sequence[QuestionFilter],
     corpus: Corpus,
+    examples: HumanExamples,
     advance: Callable[[int], None],
 ) -> tuple[list[QAPair], Counter[str]]:
     locator = Locator(corpus.documents, corpus.chunks)
-    accepted = Accepted()
+    accepted = Accepted(list(examples.asked))
     dropped: Counter[str] = Counter()
     pairs = []
     for candidate in candidates:
         advance(1)
-        reason = next((why for f in filters if (why := f.reason(candidate, accepted))), None)
+        reason = "repeats an example" if examples.repeats(candidate.question) else None
+        reason = reason or next((why for f in filters if (why := f.reason(candidate, accepted))), None)
         if reason is not None:
             dropped[f"{candidate.kind.name} dropped: {reason}"] += 1
             continue

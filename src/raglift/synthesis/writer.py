@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from raglift import plugins
 from raglift.journal import Journal
 from raglift.models.generation import Extract, Generator, Sampling
 from raglift.records import Chunk, content_id
@@ -71,13 +70,15 @@ def write(
     seed: int,
     journal: Journal,
     advance: Callable[[int], None],
+    kinds: Mapping[str, QuestionKind],
 ) -> Iterator[Written]:
     """Write every question and its answer; a finished batch is in the journal and is never written again.
 
     Args:
         generator: Loads the writer, or gives it again; called only if something is left to write.
+        kinds: Question kinds by name.
     """
-    for unit, (kind, batch) in enumerate(_batches(assignments, batch_size)):
+    for unit, (kind, batch) in enumerate(_batches(assignments, batch_size, kinds)):
         name = _unit_name(unit, kind, batch)
         if name not in journal:
             journal.append(name, _write_batch(kind, batch, generator(), temperature, seed + unit))
@@ -86,11 +87,13 @@ def write(
             yield Written(assignment, question, answer)
 
 
-def finished(assignments: Sequence[Assignment], batch_size: int, journal: Journal) -> int:
+def finished(
+    assignments: Sequence[Assignment], batch_size: int, journal: Journal, kinds: Mapping[str, QuestionKind]
+) -> int:
     """How many of the assignments the journal holds."""
     return sum(
         len(batch)
-        for unit, (kind, batch) in enumerate(_batches(assignments, batch_size))
+        for unit, (kind, batch) in enumerate(_batches(assignments, batch_size, kinds))
         if _unit_name(unit, kind, batch) in journal
     )
 
@@ -100,12 +103,13 @@ def _unit_name(unit: int, kind: QuestionKind, batch: Sequence[Assignment]) -> st
     return f"batch {unit} {content_id(kind.name, [assignment.text for assignment in batch])}"
 
 
-def _batches(assignments: Sequence[Assignment], size: int) -> Iterator[tuple[QuestionKind, list[Assignment]]]:
+def _batches(
+    assignments: Sequence[Assignment], size: int, kinds: Mapping[str, QuestionKind]
+) -> Iterator[tuple[QuestionKind, list[Assignment]]]:
     for name, group in groupby(assignments, key=lambda item: item.kind):
-        kind: QuestionKind = plugins.load("question kind", name)
         items = list(group)
         for start in range(0, len(items), size):
-            yield kind, items[start : start + size]
+            yield kinds[name], items[start : start + size]
 
 
 def _write_batch(

@@ -29,6 +29,7 @@ class QuestionKind:
         shots: Worked examples.
         question: Whether it is a sentence with a question mark, and has an answer.
         answer_words: Longest answer, in words; 0 where there is none.
+        answer_shots: Worked examples of the answer where they are not `shots`; each has one.
     """
 
     name: str
@@ -37,6 +38,7 @@ class QuestionKind:
     shots: Sequence[Shot]
     question: bool = True
     answer_words: int = 0
+    answer_shots: Sequence[Shot] = ()
 
     @property
     def prefix(self) -> str:
@@ -50,9 +52,14 @@ class QuestionKind:
         return f"\n\nText: {text}\n{self.label}:"
 
     @property
+    def answered(self) -> Sequence[Shot]:
+        """The worked examples of the answer."""
+        return self.answer_shots or self.shots
+
+    @property
     def answer_prefix(self) -> str:
         """What stands before every prompt for an answer."""
-        shots = [f"Text: {shot.text}\nQuestion: {shot.asked}\nAnswer: {shot.answer}" for shot in self.shots]
+        shots = [f"Text: {shot.text}\nQuestion: {shot.asked}\nAnswer: {shot.answer}" for shot in self.answered]
         return "\n\n".join(["Each question is answered with words copied from the text.", *shots])
 
     def answer_prompt(self, text: str, question: str) -> str:
