@@ -65,15 +65,22 @@ class HumanExamples:
         return frozenset(words(question)) in self.asked
 
     @cached_property
-    def _all_runs(self) -> frozenset[tuple[str, ...]]:
-        return frozenset(run for item in self.items for run in _runs(item.text))
+    def _with_run(self) -> dict[tuple[str, ...], list[int]]:
+        """Every eight words in a row of the texts, and the examples in which they stand."""
+        found: dict[tuple[str, ...], list[int]] = {}
+        for place, item in enumerate(self.items):
+            for run in _runs(item.text):
+                found.setdefault(run, []).append(place)
+        return found
 
     def overlap(self, text: str) -> bool:
-        """Whether a text is, holds, stands in, or shares eight words in a row with the text of an example."""
-        text = squeezed(text)
-        return any(item.text in text or text in item.text for item in self.items) or not _runs(text).isdisjoint(
-            self._all_runs
-        )
+        """Whether a text is that of an example: one holds the other, or half of what one says in runs of eight words
+        stands in the other too."""
+        text, runs = squeezed(text), _runs(text)
+        if any(item.text in text or text in item.text for item in self.items):
+            return True
+        shared = Counter(place for run in runs for place in self._with_run.get(run, ()))
+        return any(2 * count >= min(len(runs), len(_runs(self.items[place].text))) for place, count in shared.items())
 
 
 def squeezed(text: str) -> str:
