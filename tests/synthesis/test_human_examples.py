@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,19 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from llama_index.core.llms import CompletionResponse, CustomLLM, LLMMetadata
 
-from raglift.config import SynthesisConfig, config_from_dict
+from raglift.config import SynthesisConfig, WriterConfig, config_from_dict
 from raglift.corpus.stage import Corpus, read_sources
 from raglift.errors import UserError
+from raglift.journal import Journal
+from raglift.progress import Progress
 from raglift.records import Chunk, Document, Evidence, QAPair, Split, write_jsonl
 from raglift.synthesis.asking import kinds_of
 from raglift.synthesis.example_sources import dev_examples, examples_of, given_examples, read_examples, with_taught
 from raglift.synthesis.human_examples import HumanExample, HumanExamples, overlaps
+from raglift.synthesis.llm_build import llm_writer
+from raglift.synthesis.llm_writer import write_with_llm
 from raglift.synthesis.shots import FEWEST, fits, kinds_for
 from raglift.synthesis.stage import TAUGHT, planned
 
@@ -333,3 +339,64 @@ def test_a_question_that_repeats_an_example(change: Callable[[str], str]) -> Non
     examples = HumanExamples((HumanExample(sentence(0), "Who writes into the book?"),))
     assert examples.repeats(change("Who writes into the book?"))
     assert not examples.repeats("Who writes into the blue book?")
+
+
+class Listening(CustomLLM):
+    """Keeps the prompts that it is sent, and answers all alike."""
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return LLMMetadata(model_name="listening", num_output=32)
+
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        HEARD.append(prompt)
+        return CompletionResponse(text="leather" if prompt.endswith("Answer:") else "What is it bound in?")
+
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+
+HEARD: list[str] = []
+
+
+def test_a_writer_elsewhere_is_shown_the_examples_too(corpus: Corpus, tmp_path: Path) -> None:
+    HEARD.clear()
+    items = [HumanExample(sentence(n), f"Which book is in tower {n}?", "leather", 1) for n in range(50, 58)]
+    items += [HumanExample(sentence(n), f"book tower {n}") for n in range(60, 64)]
+    examples = HumanExamples(tuple(items))
+    settings = SynthesisConfig(kinds={"factoid": 1.0, "keyword": 1.0, "explanation": 1.0})
+    kinds, _ = kinds_for(kinds_of(settings), examples, 0)
+    assignments, _ = planned(settings, corpus, 0, examples)
+    writer = llm_writer(SynthesisConfig(writer=WriterConfig(kind="python", concurrency=1)), 0, Listening())
+    assert writer is not None
+    journal = Journal(tmp_path / "journal.jsonl")
+    written, _ = write_with_llm(assignments, writer, journal, Progress(quiet=True), kinds)
+    journal.close()
+    assert len(written) == len(assignments)
+    shown = {
+        (
+            prompt.rpartition("\n")[2],
+            sum(item.text in prompt for item in items),
+            BUILT_IN["factoid"].shots[0].text in prompt,
+        )
+        for prompt in HEARD
+    }
+    kept = {("Question:", 0, False)}  # nobody explained anything: the built-in examples stay
+    assert shown - kept == {
+        ("Question:", 5, False),
+        ("Answer:", 5, False),
+        ("Search:", 4, False),
+        ("Answer:", 0, False),
+    }
+
+
+def test_the_example_in_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "synthesis.md").read_text("utf-8")
+    lines = next(block for block in re.findall(r"^```jsonl\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    code = next(b for b in re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL) if "kinds_for" in b)
+    (tmp_path / "examples.jsonl").write_text(lines, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    told: list[Any] = []
+    exec(compile(code, "synthesis.md", "exec"), {"print": lambda *words: told.append(words)})
+    assert ("human examples", 8) in told
+    assert ("keyword: worked examples from people", 3) in told
