@@ -125,6 +125,22 @@ def test_a_tuned_writer_writes_about_other_documents_however_often_it_is_killed(
     assert read_jsonl(clean.artifact("synthesis").path / "questions.jsonl", QAPair) == questions
 
 
+def test_a_writer_that_would_have_nothing_left_to_write_about_is_not_tuned(
+    config: dict[str, Any],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    rows = [{**row, "document": f"{place % 8}.md"} for place, row in enumerate(examples())]
+    synthesis = {
+        **config["synthesis"],
+        "examples": write_rows(tmp_path / "examples.jsonl", rows),
+        "tune_writer": True,
+    }
+    values = {**config, "synthesis": synthesis, "workspace": str(tmp_path / "indexes")}
+    with pytest.raises(UserError, match="No document of the train split is left"):
+        raglift.run(values, quiet=True)
+    assert not (tmp_path / "indexes" / "writer").exists()
+
+
 def test_a_passed_writer_cannot_be_tuned(
     config: dict[str, Any],  # noqa: F811
     tmp_path: Path,

@@ -151,6 +151,8 @@ class _Pipeline:
         synthesis = self._config.synthesis
         if not synthesis.tune_writer:
             return
+        tuned = with_taught(self._examples, self._loaded)
+        synthesis_stage.planned(synthesis, self._loaded, self._config.seed, tuned)  # that nothing is left is said now
         base = find_model(synthesis.model)
         tuning = tuned_writer.tuning(synthesis)
         settings = {
@@ -171,7 +173,7 @@ class _Pipeline:
             return
         self._tuned_writer = outcome.tuned
         self._revisions["writer"] = artifact.key
-        self._examples = with_taught(self._examples, self._loaded)
+        self._examples = tuned
 
     def _synthesis(self, corpus: Artifact, index: Artifact) -> Artifact:
         # The review comes after it: a verdict must not have the questions written anew. Examples and a tuned writer
