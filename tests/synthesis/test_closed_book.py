@@ -31,6 +31,7 @@ from raglift.synthesis.closed_book import PREFIX, guess_prompt, llm_guess_prompt
 from raglift.synthesis.filters._load import load_filters
 from raglift.synthesis.filters.closed_book import agrees, is_by_chance
 from raglift.synthesis.guesses import asks_closed_book, with_guesses
+from raglift.synthesis.human_examples import HumanExample, HumanExamples
 from raglift.synthesis.llm_build import LLMWriter, llm_writer
 from raglift.synthesis.llm_estimate import estimate_llm
 from raglift.synthesis.llm_tasks import spent_so_far, unit_of
@@ -40,7 +41,7 @@ from tests.synthesis.fake_server import FakeServer, serving
 from tests.synthesis.test_llm_writer import PLAN, TEXTS
 
 FACTOID, KEYWORD = (plugins.load("question kind", name) for name in ("factoid", "keyword"))
-RULES = Rules(load_filters(["closed_book", "form", "near_duplicate"]), lambda word: True)
+RULES = Rules(load_filters(["closed_book", "form", "near_duplicate"]), lambda word: True, HumanExamples())
 ASKED = [f"When did ship number {n} leave the harbour of town {n}?" for n in range(20)]
 CANDIDATES = [Candidate("c", "text", FACTOID, "train", question, "at six", 1) for question in ASKED]
 WORDS = st.sampled_from(["the", "grey", "harbour", "opens", "at", "six", "pier", "1214"])
@@ -163,6 +164,12 @@ def test_what_its_kind_refuses_is_not_asked(tmp_path: Path) -> None:
     candidates = [replace(candidate, kind=picky) for candidate in CANDIDATES]
     guesses = {item.question: item.guess for item in asked(tmp_path, Knowing(), candidates)}
     assert {question for question, guess in guesses.items() if guess} == {ASKED[7], ASKED[17]}
+
+
+def test_what_repeats_an_example_is_not_asked(tmp_path: Path) -> None:
+    rules = replace(RULES, examples=HumanExamples((HumanExample("A text.", ASKED[3]),)))
+    found = with_guesses(CANDIDATES, rules, 8, Knowing(), None, job(tmp_path))
+    assert [place for place, item in enumerate(found) if item.guess is None] == [3]
 
 
 def test_nothing_is_asked_where_the_filter_is_not_in_use(tmp_path: Path) -> None:

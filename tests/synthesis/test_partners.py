@@ -14,9 +14,10 @@ from raglift.corpus.stage import Corpus
 from raglift.errors import UserError
 from raglift.records import Chunk, Document, Split, write_jsonl
 from raglift.synthesis.evidence import evidence_texts
+from raglift.synthesis.human_examples import HumanExample, HumanExamples
 from raglift.synthesis.kinds._base import QuestionKind
 from raglift.synthesis.partners import with_partners
-from raglift.synthesis.stage import planned
+from raglift.synthesis.stage import TAUGHT, planned
 from raglift.synthesis.vocabulary import content_stems
 from raglift.synthesis.writer import Assignment, plan
 
@@ -41,7 +42,7 @@ def about(number: int, text: str, kind: str = "comparison") -> Assignment:
 
 def test_the_related_passage_is_the_partner(tmp_path: Path) -> None:
     made = corpus(tmp_path, [(KITE, "train"), (LIGHT, "train"), (GOSHAWK, "train")])
-    found, left_out = with_partners([about(0, KITE), about(1, LIGHT, "factoid")], KINDS, made)
+    found, left_out = with_partners([about(0, KITE), about(1, LIGHT, "factoid")], KINDS, made, made.chunks)
     assert found == [Assignment("c0", KITE, "comparison", "c2", GOSHAWK), about(1, LIGHT, "factoid")]
     assert found[0].parts == [("c0", KITE), ("c2", GOSHAWK)]
     assert found[0].shown == f"{KITE}\nSecond text: {GOSHAWK}"
@@ -59,14 +60,15 @@ def test_the_related_passage_is_the_partner(tmp_path: Path) -> None:
     ],
 )
 def test_what_must_not_be_a_partner(tmp_path: Path, other: tuple[str, Split]) -> None:
-    found, left_out = with_partners([about(0, KITE)], KINDS, corpus(tmp_path, [(KITE, "train"), other]))
+    made = corpus(tmp_path, [(KITE, "train"), other])
+    found, left_out = with_partners([about(0, KITE)], KINDS, made, made.chunks)
     assert found == []
     assert left_out == {"comparison not asked: no related passage": 1}
 
 
 def test_without_such_a_kind_nothing_is_looked_for(tmp_path: Path) -> None:
     nothing_there = Corpus(tmp_path / "nowhere")
-    assert with_partners([about(0, KITE, "factoid")], KINDS, nothing_there) == ([about(0, KITE, "factoid")], {})
+    assert with_partners([about(0, KITE, "factoid")], KINDS, nothing_there, []) == ([about(0, KITE, "factoid")], {})
 
 
 NOUNS = ["harbour", "lighthouse", "keeper", "valley", "goshawk", "kite", "nest", "oak", "cargo", "pier", "winter"]
@@ -80,9 +82,9 @@ ROWS = st.lists(st.tuples(SENTENCE, st.sampled_from(["train", "dev", "test"])), 
 def test_partners_share_a_split_and_a_word_and_do_not_repeat(tmp_path: Path, rows: list[tuple[str, Split]]) -> None:
     made = corpus(tmp_path, rows)
     drawn = plan(made.chunks, {"comparison": 1.0, "factoid": 1.0}, 1.0, None, 0)
-    found, left_out = with_partners(drawn, KINDS, made)
+    found, left_out = with_partners(drawn, KINDS, made, made.chunks)
     assert len(found) + sum(left_out.values()) == len(drawn)
-    assert with_partners(drawn, KINDS, made) == (found, left_out)
+    assert with_partners(drawn, KINDS, made, made.chunks) == (found, left_out)
     split = {f"c{n}": split for n, (_, split) in enumerate(rows)}
     for item in found:
         if item.kind == "factoid":
@@ -100,11 +102,30 @@ def test_partners_share_a_split_and_a_word_and_do_not_repeat(tmp_path: Path, row
 def test_documents_without_two_related_passages_are_a_mistake(tmp_path: Path) -> None:
     made = corpus(tmp_path, [(KITE, "train"), (LIGHT, "train")])
     with pytest.raises(UserError, match="nothing to ask") as caught:
-        planned(SynthesisConfig(kinds={"comparison": 1.0}), made, 0)
+        planned(SynthesisConfig(kinds={"comparison": 1.0}), made, 0, HumanExamples())
     assert "comparison" in caught.value.why
     assert "synthesis.kinds" in caught.value.fix
     mixed, left_out = planned(
-        SynthesisConfig(kinds={"comparison": 1.0, "factoid": 1.0}, questions_per_chunk=8), made, 0
+        SynthesisConfig(kinds={"comparison": 1.0, "factoid": 1.0}, questions_per_chunk=8), made, 0, HumanExamples()
     )
     assert {item.kind for item in mixed} == {"factoid"}
     assert left_out.total() > 0
+
+
+def test_a_document_that_taught_the_writer_is_no_partner(tmp_path: Path) -> None:
+    settings = SynthesisConfig(kinds={"comparison": 1.0}, questions_per_chunk=1.0)
+    made = corpus(tmp_path, [(KITE, "train"), (GOSHAWK, "train"), (GOSHAWK.replace("spruces", "pines"), "train")])
+    whole, _ = planned(settings, made, 0, HumanExamples())
+    assert "d1" in {f"d{chunk_id[1:]}" for item in whole for chunk_id, _ in item.parts}
+    found, left_out = planned(settings, made, 0, HumanExamples(taught=frozenset({"d1"})))
+    assert {chunk_id for item in found for chunk_id, _ in item.parts} == {"c0", "c2"}
+    assert left_out[TAUGHT] == 1
+
+
+def test_the_text_of_an_example_is_no_partner_in_a_test_document(tmp_path: Path) -> None:
+    settings = SynthesisConfig(kinds={"comparison": 1.0, "factoid": 1.0}, questions_per_chunk=8)
+    made = corpus(tmp_path, [(KITE, "test"), (GOSHAWK, "test")])
+    whole, _ = planned(settings, made, 0, HumanExamples())
+    assert any(item.other == GOSHAWK for item in whole)
+    found, _ = planned(settings, made, 0, HumanExamples((HumanExample(GOSHAWK, "And?"),)))
+    assert {text for item in found for _, text in item.parts} == {KITE}

@@ -25,6 +25,8 @@ WRITING = Writing(batch_size=8, temperature=0.5, seed=3)
 class FakeGenerator:
     """Answers every prompt by a text made of the prompt and the seed, and keeps what it was asked."""
 
+    tokenizer = None
+
     def __init__(self, fail_at: int | None = None) -> None:
         self.prompts: list[str] = []
         self.calls: list[tuple[Sampling, str, Sequence[Extract] | None]] = []

@@ -12,33 +12,38 @@ from raglift.corpus.stage import Corpus
 from raglift.records import Evidence, QAPair, content_id
 from raglift.synthesis.candidate import Accepted, Candidate, QuestionFilter
 from raglift.synthesis.filters._load import load_filters
+from raglift.synthesis.human_examples import HumanExamples
 from raglift.synthesis.kinds._base import Draft
 from raglift.synthesis.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a question has to pass: the check of its kind, then every filter.
+    """What a question has to pass: it repeats no example, then the check of its kind, then every filter.
 
     Attributes:
         known: Whether a word stands in any document of the corpus, in whatever inflection.
+        examples: People's questions, which count as asked before.
     """
 
     filters: Sequence[QuestionFilter]
     known: Callable[[str], bool]
+    examples: HumanExamples
 
     def reason(self, candidate: Candidate, accepted: Accepted) -> str | None:
         """Why the candidate is dropped, by the first rule that it breaks, or None if it may stay."""
+        if self.examples.repeats(candidate.question):
+            return "repeats an example"
         draft = Draft(candidate.question, tuple(text for _, text in candidate.sources), self.known)
         return candidate.kind.check(draft) or next(
             (why for item in self.filters if (why := item.reason(candidate, accepted))), None
         )
 
 
-def rules_of(settings: SynthesisConfig, corpus: Corpus) -> Rules:
+def rules_of(settings: SynthesisConfig, corpus: Corpus, examples: HumanExamples) -> Rules:
     """The run's rules."""
     vocabulary = Vocabulary(lambda: (document.text for document in corpus.documents))
-    return Rules(load_filters(settings.filters, settings.blocked_words), vocabulary.knows)
+    return Rules(load_filters(settings.filters, settings.blocked_words), vocabulary.knows, examples)
 
 
 def accept(
@@ -46,7 +51,7 @@ def accept(
 ) -> tuple[list[QAPair], Counter[str]]:
     """The records of the candidates that pass, in their order, and how many are dropped, by kind and reason."""
     locator = Locator(corpus.documents, corpus.chunks)
-    accepted = Accepted()
+    accepted = Accepted(list(rules.examples.asked))
     dropped: Counter[str] = Counter()
     pairs = []
     for candidate in candidates:

@@ -111,4 +111,4 @@ def _expected(asking: Asking, kind_name: str) -> tuple[int, int]:
     """Tokens of the longest reply and the longest answer among the worked examples."""
     kind = asking.kinds[kind_name]
     replies = (asking.style.reply(kind, shot) for shot in kind.shots)
-    return max(map(count_tokens, replies)), max(count_tokens(shot.answer) for shot in kind.shots)
+    return max(map(count_tokens, replies)), max(count_tokens(shot.answer) for shot in kind.answered)

@@ -22,9 +22,12 @@ _NEAREST = 20
 
 
 def with_partners(
-    assignments: Sequence[Assignment], kinds: Mapping[str, QuestionKind], corpus: Corpus
+    assignments: Sequence[Assignment], kinds: Mapping[str, QuestionKind], corpus: Corpus, chunks: Sequence[Chunk]
 ) -> tuple[list[Assignment], Counter[str]]:
     """The assignments, each with as many texts as its kind takes, in their order.
+
+    Args:
+        chunks: Those of the corpus that may be asked about.
 
     Returns:
         Those for which there are enough, and by reason for the funnel how many are left out.
@@ -33,7 +36,7 @@ def with_partners(
     alone = [item for item in assignments if kinds[item.kind].texts > 1]
     if not alone:
         return list(assignments), left_out
-    finder = _Finder(corpus)
+    finder = _Finder(corpus, chunks)
     partners = dict(zip(alone, finder.partners(alone), strict=True))
     found = []
     for item in assignments:
@@ -46,10 +49,10 @@ def with_partners(
 
 
 class _Finder:
-    def __init__(self, corpus: Corpus) -> None:
+    def __init__(self, corpus: Corpus, chunks: Sequence[Chunk]) -> None:
         self._corpus = corpus
-        self._chunks = {chunk.id: chunk for chunk in corpus.chunks}
-        self._index = Bm25(list(self._chunks), [chunk.text for chunk in corpus.chunks])
+        self._chunks = {chunk.id: chunk for chunk in chunks}
+        self._index = Bm25(list(self._chunks), [chunk.text for chunk in chunks])
 
     def partners(self, items: Sequence[Assignment]) -> list[tuple[str, str] | None]:
         """(chunk id, text) for each item, or None where no passage fits."""

@@ -22,14 +22,17 @@ from raglift.synthesis.accepting import accept, rules_of
 from raglift.synthesis.asking import Asking, asking_of, kinds_of
 from raglift.synthesis.candidate import Candidate
 from raglift.synthesis.guesses import asks_closed_book, with_guesses
+from raglift.synthesis.human_examples import HumanExamples
 from raglift.synthesis.kinds._base import QuestionKind
 from raglift.synthesis.llm_build import LLMWriter
 from raglift.synthesis.llm_writer import write_with_llm
 from raglift.synthesis.partners import with_partners
+from raglift.synthesis.shots import with_examples
 from raglift.synthesis.writer import Assignment, Writing, Written, finished, plan, write
 
 VERSION = 6
 _DEPTH = 50
+TAUGHT = "chunks not asked about: their documents taught the writer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Writers:
 def build(
     settings: SynthesisConfig,
     corpus: Corpus,
+    examples: HumanExamples,
     writers: Writers,
     encoder: Encoder,
     store: FaissStore,
@@ -52,35 +56,62 @@ def build(
     """Write questions.jsonl (`QAPair`) and funnel.json into the job's folder.
 
     Args:
+        examples: People's examples, which show the writer what to write and which no question may repeat.
         encoder: The base embedding model, which with BM25 says whether a question finds its passage.
         store: The base index.
     """
-    asking = asking_of(settings)
-    assignments, left_out = planned(settings, corpus, job.seed)
-    rules = rules_of(settings, corpus)
+    asking, shown = with_examples(asking_of(settings), examples, job.seed)
+    assignments, left_out = planned(settings, corpus, job.seed, examples)
+    rules = rules_of(settings, corpus, examples)
     written, notes = _written(settings, asking, assignments, writers, job, asks_closed_book(rules.filters))
     candidates = _candidates(written, asking.kinds, corpus, encoder, store, job.display)
     candidates = with_guesses(candidates, rules, settings.batch_size, writers.local, writers.llm, job)
     with job.display.stage("filtering questions", len(candidates), "questions") as bar:
         pairs, dropped = accept(candidates, rules, corpus, bar.advance)
     write_jsonl(job.out / "questions.jsonl", pairs)
-    write_json(job.out / "funnel.json", _funnel(len(corpus.chunks), written, notes + left_out, dropped, pairs))
+    counts = [*shown, *left_out.items()]
+    counts += _funnel(len(corpus.chunks) - left_out[TAUGHT], written, notes, dropped, pairs)
+    funnel = [{"stage": "synthesis", "reason": reason, "count": count} for reason, count in counts]
+    write_json(job.out / "funnel.json", funnel)
 
 
-def planned(settings: SynthesisConfig, corpus: Corpus, seed: int) -> tuple[list[Assignment], Counter[str]]:
-    """What is to be asked of which chunk, and by reason what cannot be asked.
+def planned(
+    settings: SynthesisConfig, corpus: Corpus, seed: int, examples: HumanExamples
+) -> tuple[list[Assignment], Counter[str]]:
+    """What is to be asked of which chunk, and how much is not asked, by reason.
+
+    Nothing is asked about the documents that taught a tuned writer, and of test documents nothing about the text of an
+    example: a question there could be that of the example.
 
     Raises:
-        UserError: Nothing.
+        UserError: Nothing is left to ask about.
     """
-    drawn = plan(corpus.chunks, settings.kinds, settings.questions_per_chunk, settings.max_questions, seed)
-    assignments, left_out = with_partners(drawn, kinds_of(settings), corpus)
+    chunks = [chunk for chunk in corpus.chunks if chunk.document_id not in examples.taught]
+    if examples.taught and not any(corpus.split_of[chunk.document_id] == "train" for chunk in chunks):
+        raise UserError(
+            "No document of the train split is left to write about.",
+            "The writer was tuned on examples from all of them or from documents that repeat them.",
+            "Give examples from fewer documents, or set synthesis.tune_writer to false.",
+        )
+    drawn = plan(chunks, settings.kinds, settings.questions_per_chunk, settings.max_questions, seed)
+    assignments, left_out = with_partners(drawn, kinds_of(settings), corpus, chunks)
+    if examples.taught:
+        left_out[TAUGHT] = len(corpus.chunks) - len(chunks)
     if drawn and not assignments:
         raise UserError(
             "There is nothing to ask questions about.",
             f"The kinds {', '.join(sorted(settings.kinds))} need two related passages, and no two of a split are.",
             "Name other kinds under synthesis.kinds too, or give more documents.",
         )
+    if examples.items:
+        test = {chunk.id for chunk in chunks if corpus.split_of[chunk.document_id] == "test"}
+        kept = [
+            item
+            for item in assignments
+            if item.chunk_id not in test or not any(examples.overlap(text) for _, text in item.parts)
+        ]
+        left_out["test questions not written: their text is that of an example"] = len(assignments) - len(kept)
+        assignments = kept
     if not assignments:
         raise UserError(
             "There is nothing to ask questions about.",
@@ -156,7 +187,7 @@ def _rank(chunk_id: str, rankings: Sequence[Ranking], corpus: Corpus) -> int:
 
 def _funnel(
     chunks: int, written: Sequence[Written], notes: Counter[str], dropped: Counter[str], pairs: Sequence[QAPair]
-) -> list[dict[str, object]]:
+) -> list[tuple[str, int]]:
     counts: list[tuple[str, int]] = [
         ("chunks that were asked about", len({item.assignment.chunk_id for item in written})),
         ("chunks without a readable sentence", chunks - len({item.assignment.chunk_id for item in written})),
@@ -165,4 +196,4 @@ def _funnel(
     counts += sorted(notes.items()) + sorted(dropped.items())
     counts += [(f"{kind} kept", count) for kind, count in sorted(Counter(pair.kind for pair in pairs).items())]
     counts += [(f"questions kept, {split}", count) for split, count in sorted(Counter(p.split for p in pairs).items())]
-    return [{"stage": "synthesis", "reason": reason, "count": count} for reason, count in counts]
+    return counts

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+
 from raglift.journal import Journal
+from raglift.models.chat import render_chat
 from raglift.models.generation import Extract, Generator, Sampling
 from raglift.records import Chunk, content_id
 from raglift.synthesis.asking import Asking
@@ -137,12 +140,13 @@ def _write_batch(
     kind, style = asking.kinds[batch[0].kind], asking.style
     texts = [assignment.shown for assignment in batch]
     sampling = Sampling(style.question_tokens, temperature, seed=seed, line=True)
-    prefix, prompts = _rendered(style, generator, style.prefix(kind), [style.prompt(kind, text) for text in texts])
+    prompts = [style.prompt(kind, text) for text in texts]
+    prefix, prompts = rendered(style, generator.tokenizer, style.prefix(kind), prompts)
     asked = [style.read(kind, text) for text in generator.generate(prompts, sampling, prefix=prefix)]
     if not kind.answer_words:
         return [[question, ""] for question in asked]
     prompts = [style.answer_prompt(kind, text, question) for text, question in zip(texts, asked, strict=True)]
-    prefix, prompts = _rendered(style, generator, style.answer_prefix(kind), prompts)
+    prefix, prompts = rendered(style, generator.tokenizer, style.answer_prefix(kind), prompts)
     sources = [Extract(text, frozenset(words(question))) for text, question in zip(texts, asked, strict=True)]
     answers = generator.generate(
         prompts, Sampling(2 * kind.answer_words + 1, line=True), prefix=prefix, extract_from=sources
@@ -150,9 +154,11 @@ def _write_batch(
     return [[question, kind.read_answer(answer)] for question, answer in zip(asked, answers, strict=True)]
 
 
-def _rendered(style: PromptStyle, generator: Generator, prefix: str, prompts: list[str]) -> tuple[str, list[str]]:
+def rendered(
+    style: PromptStyle, tokenizer: PreTrainedTokenizerBase, prefix: str, prompts: Sequence[str]
+) -> tuple[str, list[str]]:
     """Prefix and prompts as the writer continues them: as they are, or as a user's turn of its chat template."""
-    if not style.chat or not getattr(generator.tokenizer, "chat_template", None):
-        return prefix, prompts
-    head, _, tail = generator.chat([{"role": "user", "content": prefix + _TEXT}]).partition(_TEXT)
+    if not style.chat or not getattr(tokenizer, "chat_template", None):
+        return prefix, list(prompts)
+    head, _, tail = render_chat(tokenizer, [{"role": "user", "content": prefix + _TEXT}]).partition(_TEXT)
     return head, [prompt + tail for prompt in prompts]

@@ -57,6 +57,7 @@ class QuestionKind:
         shots: Worked examples.
         question: Whether it is a sentence with a question mark.
         answer_words: Longest answer, in words; 0 where there is none.
+        answer_shots: Worked examples of the answer where they are not `shots`; each has one.
         description: What makes a good one, in full sentences that address a writer who sees no examples.
         texts: How many texts of different passages one question is about, 1 or 2.
         answerable: Whether the corpus answers it; where not, it has no evidence and trains abstention alone.
@@ -69,10 +70,16 @@ class QuestionKind:
     shots: Sequence[Shot]
     question: bool = True
     answer_words: int = 0
+    answer_shots: Sequence[Shot] = ()
     description: str = ""
     texts: int = 1
     answerable: bool = True
     check: Callable[[Draft], str | None] = nothing_more
+
+    @property
+    def answered(self) -> Sequence[Shot]:
+        """The worked examples of the answer."""
+        return self.answer_shots or self.shots
 
     def read_question(self, written: str) -> str:
         """What is asked, in what a writer wrote: up to the first question mark, since small models like to go on."""

@@ -16,11 +16,13 @@ class PromptStyle(Protocol):
     Attributes:
         name: The plug-in's name.
         chat: Whether a local writer that has a chat template gets prefix and prompt as a user's turn.
+        shows_examples: Whether the kind's worked examples stand in its prompts.
         question_tokens: Longest reply of a local writer to the prompt for a question.
     """
 
     name: str
     chat: bool
+    shows_examples: bool
     question_tokens: int
 
     def prefix(self, kind: QuestionKind) -> str:

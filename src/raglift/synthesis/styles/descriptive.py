@@ -17,6 +17,7 @@ class Descriptive:
 
     name = "descriptive"
     chat = True
+    shows_examples = False
     question_tokens = 48
 
     def prefix(self, kind: QuestionKind) -> str:

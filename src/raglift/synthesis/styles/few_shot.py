@@ -25,6 +25,7 @@ class FewShot:
 
     name = "few_shot"
     chat = False
+    shows_examples = True
     question_tokens = 32
 
     def prefix(self, kind: QuestionKind) -> str:
@@ -45,7 +46,7 @@ class FewShot:
 
     def answer_prefix(self, kind: QuestionKind) -> str:
         """The examples with their answers."""
-        shots = [f"Text: {shot.text}\nQuestion: {shot.asked}\nAnswer: {shot.answer}" for shot in kind.shots]
+        shots = [f"Text: {shot.text}\nQuestion: {shot.asked}\nAnswer: {shot.answer}" for shot in kind.answered]
         return "\n\n".join(["Each question is answered with words copied from the text.", *shots])
 
     def answer_prompt(self, kind: QuestionKind, text: str, question: str) -> str:
