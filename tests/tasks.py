@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from raglift import plugins
+from raglift.config import SynthesisConfig
 from raglift.job import Job
 from raglift.models.device import Runtime
 from raglift.models.encoder import load_encoder
 from raglift.models.llm import load_causal_lm, load_tokenizer
 from raglift.progress import Progress
 from raglift.records import Target
+from raglift.synthesis.asking import Asking
 from raglift.training.examples import Example, ExampleBatches
 from raglift.training.loop import Batches, Task
 from raglift.training.pairs import Pair, PairBatches
@@ -29,6 +31,12 @@ BATCH = 4
 def job(out: Path, seed: int = 0, display: Progress = QUIET) -> Job:
     """What a stage or a training is given."""
     return Job(out, seed, display)
+
+
+def asking() -> Asking:
+    """Every question kind that there is, in the usual style."""
+    kinds = {name: plugins.load("question kind", name) for name in plugins.names("question kind")}
+    return Asking(kinds, plugins.load("prompt style", SynthesisConfig().style))
 
 
 def pairs() -> list[Pair]:

@@ -28,6 +28,7 @@ NAMES = {
     "objective": ["answer_only", "multiple_negatives"],
     "question kind": ["explanation", "factoid", "keyword"],
     "question filter": ["length", "round_trip"],
+    "prompt style": ["few_shot", "walkthrough"],
     "prompt": ["grounded"],
     "response metric": ["abstention", "exact_match", "rouge_l", "semantic_similarity", "token_f1"],
 }
@@ -172,6 +173,10 @@ VALID = "data: {documents: d}\n"
             ["a.yaml:4: synthesis.kinds.factoid must be greater than 0"],
         ),
         (VALID + "synthesis:\n  kinds: {}\n", ["a.yaml:3: synthesis.kinds must not be empty"]),
+        (
+            VALID + "synthesis:\n  style: few-shots\n",
+            ["a.yaml:3: synthesis.style", "(did you mean 'few_shot'?)"],
+        ),
         (
             VALID + "synthesis:\n  filters: [lenth]\n",
             ["a.yaml:3", "'lenth' is not a question filter (did you mean 'length'?)"],
@@ -467,6 +472,7 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
         "synthesis": {
             "kinds": draw(st.dictionaries(st.sampled_from(NAMES["question kind"]), positive, min_size=1)),
             "filters": draw(st.none() | st.lists(st.sampled_from(NAMES["question filter"]))),
+            "style": draw(st.sampled_from(NAMES["prompt style"])),
         },
         "embedding": {
             "epochs": draw(st.just("auto") | positive),

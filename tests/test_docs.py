@@ -201,6 +201,7 @@ def test_every_strategy_has_a_config() -> None:
 def test_every_plugin_is_described() -> None:
     synthesis = set(inline((ROOT / "docs" / "synthesis.md").read_text("utf-8")))
     missing = {*plugins.names("question kind"), *plugins.names("question filter")} - synthesis
+    missing |= set(plugins.names("prompt style")) - synthesis
     missing |= set(plugins.names("exchange format")) - set(inline((ROOT / "docs" / "exchange.md").read_text("utf-8")))
     evaluation = (ROOT / "docs" / "evaluation.md").read_text("utf-8")
     missing |= {name for name in plugins.names("response metric") if f"**{name}**" not in evaluation}

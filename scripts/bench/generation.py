@@ -195,28 +195,31 @@ def timed(work: Callable[[], Any]) -> float:
 
 def prepare(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The job: prompts, precision, sizes; also in `folder`."""
-    from raglift import plugins
     from raglift.config import config_from_dict
     from raglift.corpus import stage as corpus_stage
     from raglift.job import Job
     from raglift.models.device import probe_dtype
     from raglift.models.find import find_model
     from raglift.progress import Progress
+    from raglift.synthesis.asking import asking_of
+    from raglift.synthesis.human_examples import HumanExamples
     from raglift.synthesis.stage import planned
 
     synthesis = {"kinds": {KIND: 1.0}, "max_questions": arguments.prompts}
     config = config_from_dict({"data": {"documents": "python-reference"}, "synthesis": synthesis})
     reading, human = corpus_stage.read_sources(config)
     corpus_stage.build(config, reading, human, Job(folder, config.seed, Progress(quiet=True)))
-    kind = plugins.load("question kind", KIND)
-    prompts = [kind.prompt(item.text) for item in planned(config.synthesis, corpus_stage.Corpus(folder), config.seed)]
+    asking = asking_of(config.synthesis)
+    kind, style = asking.kinds[KIND], asking.style
+    assignments, _ = planned(config.synthesis, corpus_stage.Corpus(folder), config.seed, HumanExamples())
+    prompts = [style.prompt(kind, item.text) for item in assignments]
     every = max(1, len(prompts) // arguments.sample)
     job = {
         "model": str(find_model(arguments.model).path),
         "dtype": probe_dtype().dtype if arguments.dtype == "auto" else arguments.dtype,
         "threads": arguments.threads,
         "batch_size": arguments.batch_size,
-        "prefix": kind.prefix,
+        "prefix": style.prefix(kind),
         "prompts": prompts,
         "sample": list(range(every // 2, len(prompts), every)),
     }

@@ -20,6 +20,7 @@ from raglift.config_fields import (
     Positive,
     PositiveShare,
     Prompt,
+    PromptStyle,
     QuestionFilter,
     QuestionKind,
     ResponseMetric,
@@ -134,10 +135,17 @@ class SynthesisConfig(Section):
     """The local language model that writes them: a known name or a folder."""
     writer: WriterConfig | None = None
     """A remote or passed language model that writes them instead; null: `model` writes, and no network is used."""
+    examples: Name | None = None
+    """People's examples, which replace the built-in ones that the writer is shown: "dev" for the human questions of the
+    development split, or a JSON Lines file of text, question, answer and document; null: the built-in ones."""
+    tune_writer: bool = False
+    """Whether `model` is tuned on the examples before it writes; needs at least 64 of them."""
     kinds: dict[QuestionKind, Positive] = Field(
         default={"factoid": 2.0, "explanation": 2.0, "keyword": 1.0}, min_length=1
     )
     """Question kind -> its weight in the mixture."""
+    style: PromptStyle = "few_shot"
+    """How the writer is asked: with "few_shot" examples, with a "walkthrough" of each, or with a "descriptive" text."""
     questions_per_chunk: Positive = 1.0
     """Questions attempted for one passage, on average."""
     max_questions: Count | None = None
@@ -152,6 +160,23 @@ class SynthesisConfig(Section):
     """0 writes the likeliest text, the same on every run."""
     review: Name | None = None
     """A file of `raglift review` with a person's verdicts: rejected questions are dropped, corrected ones replaced."""
+
+    @model_validator(mode="after")
+    def _tunable(self) -> SynthesisConfig:
+        if self.tune_writer and self.examples is None:
+            raise wrong(
+                "synthesis.tune_writer needs synthesis.examples: a file of examples, or 'dev'",
+                "tune_writer",
+                "examples",
+            )
+        if self.tune_writer and self.writer is not None:
+            raise wrong(
+                "synthesis.tune_writer tunes synthesis.model, and synthesis.writer writes in its place: set one of "
+                "them to null or false",
+                "tune_writer",
+                "writer",
+            )
+        return self
 
 
 class TuningConfig(Section):

@@ -36,8 +36,10 @@ from raglift.runner import Runner
 from raglift.serve.models import Models
 from raglift.serve.parts import limits, pipelines
 from raglift.serve.result import RunResult
-from raglift.synthesis import hard_negatives, review, training_sets
+from raglift.synthesis import hard_negatives, review, training_sets, tuned_writer
 from raglift.synthesis import stage as synthesis_stage
+from raglift.synthesis.example_sources import examples_of, given_examples, with_taught
+from raglift.synthesis.human_examples import warn_of_left_out
 from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.review_file import read_rows
 from raglift.training import embedding_stage, llm_stage
@@ -78,14 +80,17 @@ class _Pipeline:
             "similarity": find_model(config.evaluation.similarity_model).revision,
         }
         self._sources = corpus_stage.read_sources(config, display)
+        self._given_examples = given_examples(config.synthesis, self._llm_writer is not None)
         self._review = read_rows(config.synthesis.review) if config.synthesis.review else None
         self._stores: dict[str, FaissStore] = {}
         self._writer: Generator | None = None
+        self._tuned_writer: Path | None = None
 
     def run(self, runner: Runner) -> RunResult:
         self._runner = runner
         corpus = self._corpus()
         base_index = self._index("base", corpus)
+        self._tune_writer(corpus)
         questions = self._reviewed(self._synthesis(corpus, base_index))
         self._audit(corpus, questions)
         sets = self._training_sets(corpus, questions, base_index)
@@ -124,6 +129,8 @@ class _Pipeline:
         self._loaded = corpus_stage.Corpus(artifact.path)
         warn_of_dropped(human, self._loaded.human, self._display.warn)
         audit.check_documents(audit.read_documents(artifact.path, self._config.corpus), self._display.say)
+        self._examples = examples_of(self._config.synthesis, self._given_examples, self._loaded)
+        warn_of_left_out(self._examples, self._display.warn)
         return artifact
 
     def _base_embedding(self) -> LiftEmbedding:
@@ -141,26 +148,60 @@ class _Pipeline:
         self._stores[which] = FaissStore.open(artifact.path)
         return artifact
 
+    def _tune_writer(self, corpus: Artifact) -> None:
+        synthesis = self._config.synthesis
+        if not synthesis.tune_writer:
+            return
+        tuned = with_taught(self._examples, self._loaded)
+        synthesis_stage.planned(synthesis, self._loaded, self._config.seed, tuned)  # that nothing is left is said now
+        base = find_model(synthesis.model)
+        tuning = tuned_writer.tuning(synthesis)
+        settings = {
+            **tuning.model_dump(mode="json"),
+            "strategies": strategy_key(tuning.strategies),
+            "kinds": sorted(synthesis.kinds),
+            "style": synthesis.style,
+            "seed": self._config.seed,
+        }
+        artifact = self._runner.stage(
+            "writer",
+            tuned_writer.VERSION,
+            settings,
+            {"corpus": corpus.key, "examples": self._examples.key, "base": base.revision},
+            lambda job: tuned_writer.build(synthesis, self._examples, self._loaded, base, self._runtime, job),
+        )
+        outcome = read_outcome(artifact.path, artifact.key)
+        if outcome.tuned is None:
+            return
+        self._tuned_writer = outcome.tuned
+        self._revisions["writer"] = artifact.key
+        self._examples = tuned
+
     def _synthesis(self, corpus: Artifact, index: Artifact) -> Artifact:
-        # The review comes after it: a verdict must not have the questions written anew.
+        # The review comes after it: a verdict must not have the questions written anew. Examples and a tuned writer
+        # enter as inputs, by what they hold.
+        left_out = {"writer", "review", "examples", "tune_writer"}
         local = {"model", "batch_size", "temperature"} if self._llm_writer else set()
-        settings = self._config.synthesis.model_dump(mode="json", exclude={"writer", "review"} | local)
+        settings = self._config.synthesis.model_dump(mode="json", exclude=left_out | local)
         settings["seed"] = self._config.seed
         if settings["filters"] is None:
             settings["filters"] = plugins.names("question filter")
+        inputs = {"corpus": corpus.key, "index": index.key, "writer": self._revisions["writer"]}
+        if self._examples.items:
+            inputs["examples"] = self._examples.key
         return self._runner.stage(
             "synthesis",
             synthesis_stage.VERSION,
             settings,
-            {"corpus": corpus.key, "index": index.key, "writer": self._revisions["writer"]},
+            inputs,
             lambda job: synthesis_stage.build(
                 self._config.synthesis,
                 self._loaded,
-                self._load_writer,
+                self._examples,
+                synthesis_stage.Writers(self._load_writer, self._llm_writer),
                 self._models.encoder("base"),
                 self._stores["base"],
                 job,
-                self._llm_writer,
             ),
         )
 
@@ -191,7 +232,7 @@ class _Pipeline:
     def _load_writer(self) -> Generator:
         if self._writer is None:
             path = find_model(self._config.synthesis.model).path
-            model = quicken(load_causal_lm(path, self._runtime))
+            model = quicken(load_causal_lm(path, self._runtime, self._tuned_writer))
             self._writer = Generator(model, load_tokenizer(path), self._config.synthesis.batch_size)
         return self._writer
 

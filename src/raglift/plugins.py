@@ -20,6 +20,7 @@ FOLDERS = {
     "objective": "training/objectives",
     "question kind": "synthesis/kinds",
     "question filter": "synthesis/filters",
+    "prompt style": "synthesis/styles",
     "prompt": "prompting",
     "document reader": "corpus/readers",
     "response metric": "evaluation/metrics",

@@ -81,6 +81,14 @@ def reply_to(prompt: str) -> str:
         return f'Sure, here is a question:\n\n**Question:** "What is said of {words[1]} {len(text)} and {words[-1]}?"'
     if prompt.endswith("Search:"):
         return f"- {words[1].lower()} {len(text)} {words[-1].lower()}"
+    if prompt.endswith("Claim:"):
+        return f'Here is a claim:\n\n**Claim:** "{" ".join(words[:4])} are here."'
+    if prompt.endswith("Title:"):
+        return f"Title: {words[1]} and {words[-1].strip('.')}"
+    if prompt.endswith("About:"):
+        label = re.findall(r"(\w+): ", prompt.rpartition("\n\nText: ")[0])[-1]
+        end = "?" if label == "Question" else ""
+        return f"<think>Hm.</think>About: what it says.\n**{label}:** Of {words[1]} {len(text)} and {words[-1]}{end}"
     return f"Answer: \u201c{' '.join(words[2:5]).upper()}.\u201d"
 
 

@@ -24,22 +24,24 @@ from raglift.models.device import Runtime
 from raglift.models.generation import Generator, Sampling
 from raglift.models.llm import load_causal_lm, load_tokenizer
 from raglift.progress import Progress
-from raglift.synthesis import stage
+from raglift.synthesis.accepting import Rules, accept
 from raglift.synthesis.budget import BudgetSpentError
 from raglift.synthesis.candidate import Accepted, Candidate
 from raglift.synthesis.closed_book import PREFIX, guess_prompt, llm_guess_prompt
 from raglift.synthesis.filters._load import load_filters
 from raglift.synthesis.filters.closed_book import agrees, is_by_chance
 from raglift.synthesis.guesses import asks_closed_book, with_guesses
+from raglift.synthesis.human_examples import HumanExample, HumanExamples
 from raglift.synthesis.llm_build import LLMWriter, llm_writer
 from raglift.synthesis.llm_estimate import estimate_llm
 from raglift.synthesis.llm_tasks import spent_so_far, unit_of
 from raglift.synthesis.llm_writer import write_with_llm
+from tests import tasks
 from tests.synthesis.fake_server import FakeServer, serving
 from tests.synthesis.test_llm_writer import PLAN, TEXTS
 
 FACTOID, KEYWORD = (plugins.load("question kind", name) for name in ("factoid", "keyword"))
-FILTERS = load_filters(["closed_book", "form", "near_duplicate"])
+RULES = Rules(load_filters(["closed_book", "form", "near_duplicate"]), lambda word: True, HumanExamples())
 ASKED = [f"When did ship number {n} leave the harbour of town {n}?" for n in range(20)]
 CANDIDATES = [Candidate("c", "text", FACTOID, "train", question, "at six", 1) for question in ASKED]
 WORDS = st.sampled_from(["the", "grey", "harbour", "opens", "at", "six", "pier", "1214"])
@@ -76,7 +78,7 @@ def job(folder: Path, out: io.StringIO | None = None) -> Job:
 def asked(
     folder: Path, generator: Callable[[], Generator], candidates: Sequence[Candidate] = CANDIDATES
 ) -> list[Candidate]:
-    return with_guesses(candidates, FILTERS, 8, generator, None, job(folder))
+    return with_guesses(candidates, RULES, 8, generator, None, job(folder))
 
 
 def reason(**changes: Any) -> str | None:
@@ -157,9 +159,25 @@ def test_only_what_passes_the_other_filters_and_has_an_answer_is_asked_and_once(
     assert not any("text" in prompt for prompt in prompts)  # never the passage
 
 
+def test_what_its_kind_refuses_is_not_asked(tmp_path: Path) -> None:
+    picky = replace(FACTOID, check=lambda draft: None if "7" in draft.question else "no seven")
+    candidates = [replace(candidate, kind=picky) for candidate in CANDIDATES]
+    guesses = {item.question: item.guess for item in asked(tmp_path, Knowing(), candidates)}
+    assert {question for question, guess in guesses.items() if guess} == {ASKED[7], ASKED[17]}
+
+
+def test_what_repeats_an_example_is_not_asked(tmp_path: Path) -> None:
+    rules = replace(RULES, examples=HumanExamples((HumanExample("A text.", ASKED[3]),)))
+    found = with_guesses(CANDIDATES, rules, 8, Knowing(), None, job(tmp_path))
+    assert [place for place, item in enumerate(found) if item.guess is None] == [3]
+
+
 def test_nothing_is_asked_where_the_filter_is_not_in_use(tmp_path: Path) -> None:
     assert asks_closed_book(load_filters(None))
-    assert with_guesses(CANDIDATES, load_filters(["form"]), 8, never, None, job(tmp_path)) == CANDIDATES
+    assert (
+        with_guesses(CANDIDATES, replace(RULES, filters=load_filters(["form"])), 8, never, None, job(tmp_path))
+        == CANDIDATES
+    )
     assert not list(tmp_path.iterdir())
     nobody = [replace(CANDIDATES[0], answer="")]
     assert asked(tmp_path, never, nobody) == nobody
@@ -183,7 +201,7 @@ def test_what_is_known_is_dropped_and_what_resembles_it_is_judged_by_itself(tmp_
     alike = replace(known, question=ASKED[0].replace("When did", "Then when did"), answer="at the second bell")
     corpus = cast("Any", SimpleNamespace(documents=[], chunks=[]))
     candidates = asked(tmp_path, Knowing(), [known, alike])
-    pairs, dropped = stage._accept(candidates, FILTERS, corpus, lambda _: None)
+    pairs, dropped = accept(candidates, RULES, corpus, lambda _: None)
     assert [pair.question for pair in pairs] == [alike.question]
     assert dict(dropped) == {"factoid dropped: answered without its passage": 1}
 
@@ -215,7 +233,7 @@ def remote(fake: FakeServer, **settings: Any) -> LLMWriter:
 
 
 def asked_there(folder: Path, writer: LLMWriter, out: io.StringIO | None = None) -> list[str | None]:
-    found = with_guesses(CANDIDATES, FILTERS, 8, never, writer, job(folder, out))
+    found = with_guesses(CANDIDATES, RULES, 8, never, writer, job(folder, out))
     return [item.guess for item in found]
 
 
@@ -223,7 +241,7 @@ def test_a_server_is_asked_within_the_budget_of_all_calls(tmp_path: Path) -> Non
     with serving(FakeServer(delay=0.01)) as fake:
         (tmp_path / "work").mkdir()
         journal = Journal(tmp_path / "work" / "written.jsonl")
-        write_with_llm(PLAN, remote(fake), journal, Progress(quiet=True))
+        write_with_llm(PLAN, remote(fake), tasks.asking(), journal, Progress(quiet=True))
         journal.close()
         written = fake.tokens
         with pytest.raises(BudgetSpentError, match="used up") as caught:
@@ -252,8 +270,8 @@ def test_a_question_that_the_server_refuses_is_not_judged(tmp_path: Path) -> Non
 
 def test_the_estimate_counts_a_call_for_every_question_with_an_answer() -> None:
     with serving(FakeServer()) as fake:
-        plain = estimate_llm(TEXTS, remote(fake), Progress(quiet=True))
-        more = estimate_llm(TEXTS, remote(fake), Progress(quiet=True), closed_book=True)
+        plain = estimate_llm(TEXTS, remote(fake), tasks.asking(), Progress(quiet=True))
+        more = estimate_llm(TEXTS, remote(fake), tasks.asking(), Progress(quiet=True), closed_book=True)
     assert more.questions == plain.questions
     assert more.calls - plain.calls == sum(kind == "factoid" for kind, _ in TEXTS) > 0
     assert more.likely.total > plain.likely.total

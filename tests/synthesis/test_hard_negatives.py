@@ -142,3 +142,25 @@ def test_mined_pairs_are_stored_and_read_back(tiny_embedding: Path, tmp_path: Pa
 def test_senseless_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         EmbeddingConfig.model_validate(settings)
+
+
+def test_other_right_passages_are_kept_and_no_negatives(tiny_embedding: Path, tmp_path: Path) -> None:
+    for name in ("corpus", "index", "mined"):
+        (tmp_path / name).mkdir()
+    corpus = corpus_of(tmp_path / "corpus")
+    encoder = Encoder(load_encoder(tiny_embedding, tasks.RUNTIME), tasks.RUNTIME)
+    build_index(corpus.chunks, encoder, "key", "base", tasks.job(tmp_path / "index"))
+    evidence = tuple(Evidence(chunk.document_id, chunk.id, chunk.start, chunk.end) for chunk in corpus.chunks[:2])
+    asked = [
+        QAPair("q", "How do they differ?", (), evidence, "comparison", "train", "synthetic"),
+        QAPair("n", "Who?", (), (), "unanswerable", "train", "synthetic", answerable=False),
+    ]
+    settings = EmbeddingConfig(hard_negatives=3, hard_negative_ceiling=1.0)
+    store = FaissStore.open(tmp_path / "index")
+    hard_negatives.build(settings, corpus, asked, encoder, store, tasks.job(tmp_path / "mined"))
+    pairs = load_pairs(tmp_path / "mined")
+    own = [chunk.id for chunk in corpus.chunks[:2]]
+    assert [(pair.chunk_id, pair.also) for pair in pairs] == [(own[0], (own[1],)), (own[1], (own[0],))]
+    for pair in pairs:
+        assert set(own) <= set(pair.spared)
+        assert not set(own) & set(pair.negative_ids)

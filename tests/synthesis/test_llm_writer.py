@@ -29,6 +29,7 @@ from raglift.synthesis.llm_estimate import estimate_llm
 from raglift.synthesis.llm_tasks import CUT, REFUSED
 from raglift.synthesis.llm_writer import write_with_llm
 from raglift.synthesis.writer import Written, plan
+from tests import tasks
 from tests.synthesis.fake_server import FakeServer, reply_to, serving
 from tests.synthesis.test_writer import CHUNKS
 
@@ -67,7 +68,7 @@ def passed(llm: Any, **settings: Any) -> LLMWriter:
 def run(writer: LLMWriter, path: Path, out: io.StringIO | None = None) -> tuple[list[Written], Counter[str]]:
     journal = Journal(path)
     try:
-        return write_with_llm(PLAN, writer, journal, Progress(stream=out or io.StringIO()))
+        return write_with_llm(PLAN, writer, tasks.asking(), journal, Progress(stream=out or io.StringIO()))
     finally:
         journal.close()
 
@@ -340,7 +341,7 @@ def test_where_the_server_does_not_count_we_do(fake: FakeServer, tmp_path: Path)
 
 def test_the_estimate(fake: FakeServer, tmp_path: Path) -> None:
     writer = writer_for(fake, price_in=1.0, price_out=2.0)
-    estimate = estimate_llm(TEXTS, writer, QUIET)
+    estimate = estimate_llm(TEXTS, writer, tasks.asking(), QUIET)
     assert fake.requests == 0
     assert (estimate.calls, estimate.questions) == (CALLS, len(TEXTS))
     run(writer, tmp_path / "j.jsonl")
@@ -349,7 +350,7 @@ def test_the_estimate(fake: FakeServer, tmp_path: Path) -> None:
     assert estimate.likely_money is not None
     assert estimate.likely_money < estimate.likely.total * 2e-6
     journal = Journal(tmp_path / "j.jsonl")
-    assert estimate_llm(TEXTS, writer, QUIET, journal).calls == 0
+    assert estimate_llm(TEXTS, writer, tasks.asking(), QUIET, journal).calls == 0
     journal.close()
 
 
@@ -358,7 +359,7 @@ def test_the_estimate_of_what_is_left(fake: FakeServer, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="failed"):
         run(writer_for(fake, concurrency=1), tmp_path / "j.jsonl")
     journal = Journal(tmp_path / "j.jsonl")
-    assert estimate_llm(TEXTS, writer_for(fake), QUIET, journal).calls == CALLS - 9
+    assert estimate_llm(TEXTS, writer_for(fake), tasks.asking(), QUIET, journal).calls == CALLS - 9
     journal.close()
 
 

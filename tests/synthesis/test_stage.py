@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,8 +15,11 @@ from raglift.corpus.stage import Corpus
 from raglift.index.stage import build as build_index
 from raglift.index.store import FaissStore
 from raglift.models.encoder import Encoder, load_encoder
+from raglift.models.generation import Generator
 from raglift.records import Chunk, Document, QAPair, read_jsonl, write_jsonl
 from raglift.synthesis import stage
+from raglift.synthesis.closed_book import PREFIX
+from raglift.synthesis.human_examples import HumanExamples
 from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.writer import Assignment, Written
 from tests import tasks
@@ -44,7 +48,7 @@ def no_generator() -> Any:
 
 def test_a_candidate_carries_its_whole_passage(parts: tuple[Corpus, Encoder, FaissStore]) -> None:
     written = [Written(Assignment(f"c{n}", SENTENCES[n], "keyword"), f"search {n}", "") for n in (2, 0)]
-    found = stage._candidates(written, *parts, tasks.QUIET)
+    found = stage._candidates(written, tasks.asking().kinds, *parts, tasks.QUIET)
     assert [(item.chunk_id, item.text, item.passage) for item in found] == [
         ("c2", SENTENCES[2], TEXTS[2]),
         ("c0", SENTENCES[0], TEXTS[0]),
@@ -64,9 +68,35 @@ def test_the_blocked_words_reach_their_filter(
     )
     (tmp_path / "work").mkdir()
     llm = llm_writer(settings, 0, Local())
-    stage.build(settings, parts[0], no_generator, parts[1], parts[2], tasks.job(tmp_path), llm)
+    writers = stage.Writers(no_generator, llm)
+    stage.build(settings, parts[0], HumanExamples(), writers, parts[1], parts[2], tasks.job(tmp_path))
     questions = read_jsonl(tmp_path / "questions.jsonl", QAPair)
     assert len(questions) == kept, questions
     funnel = Counter({row["reason"]: row["count"] for row in json.loads((tmp_path / "funnel.json").read_text())})
     assert funnel["keyword dropped: holds a blocked word"] == 4 - kept
     assert not any(word.lower() in pair.question.lower() for pair in questions for word in blocked)
+
+
+class Fluent:
+    """A local writer that asks about every text and answers whatever it is asked; keeps what stood before."""
+
+    tokenizer = None
+
+    def __init__(self) -> None:
+        self.prefixes: Counter[str] = Counter()
+
+    def generate(self, prompts: Sequence[str], sampling: Any, *, prefix: str = "", **_: Any) -> list[str]:
+        self.prefixes[prefix] += len(prompts)
+        return [f" What is it that they say in place number {len(prompt)}?" for prompt in prompts]
+
+
+def test_who_writes_is_asked_without_the_passages_too(
+    parts: tuple[Corpus, Encoder, FaissStore], tmp_path: Path
+) -> None:
+    settings = SynthesisConfig(kinds={"factoid": 1.0}, filters=["closed_book"], questions_per_chunk=1.0)
+    (tmp_path / "work").mkdir()
+    writer = Fluent()
+    writers = stage.Writers(lambda: cast("Generator", writer))
+    stage.build(settings, parts[0], HumanExamples(), writers, parts[1], parts[2], tasks.job(tmp_path))
+    assert len(writer.prefixes) == 3  # the question, its answer, and the question alone
+    assert writer.prefixes[PREFIX] > 0

@@ -3,16 +3,18 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from raglift.abstention import ABSTAIN
+from raglift.config import LLMConfig
 from raglift.corpus.stage import Corpus
 from raglift.index.ranking import Ranking
-from raglift.records import Chunk, Evidence, Origin, QAPair, Split, write_jsonl
-from raglift.synthesis.training_sets import ExampleMaker, dev_questions, embedding_pairs
+from raglift.records import Chunk, Document, Evidence, Origin, QAPair, Split, write_jsonl
+from raglift.synthesis.training_sets import ExampleMaker, _answered, dev_questions, embedding_pairs
 from raglift.synthesis.words import holds, words
 from raglift.training.examples import Example
 from raglift.training.pairs import Pair
@@ -29,6 +31,7 @@ TEXTS[6] = "The vault is opened with the sign that the old keeper chose by lot."
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     folder = tmp_path_factory.mktemp("corpus")
     write_jsonl(folder / "chunks.jsonl", [Chunk(f"c{n}", f"d{n}", text, 0, len(text)) for n, text in enumerate(TEXTS)])
+    write_jsonl(folder / "documents.jsonl", [Document(f"d{n}", "", text) for n, text in enumerate(TEXTS)])
     human = [question(f"h{n}", n, "dev" if n % 2 else "test", "human") for n in range(10)]
     unanswerable = QAPair("u", "Unknown?", (), (), "human", "dev", "human", answerable=False)
     unreferenced = QAPair("r", "No reference?", (), (Evidence("d1"),), "human", "dev", "human")
@@ -235,3 +238,45 @@ def test_development_questions_of_people_come_first(corpus: Corpus) -> None:
     assert all(pair.split == "dev" for pair in found)
     assert dev_questions(synthetic, corpus, 0) == found
     assert dev_questions(synthetic, corpus, 1) != found
+
+
+UNANSWERABLE = QAPair("n", "Who owns the vault?", (), (), "unanswerable", "train", "synthetic", answerable=False)
+
+
+@given(rows=RANKINGS)
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_what_the_corpus_does_not_answer_is_to_be_refused(corpus: Corpus, rows: list[int], share: float) -> None:
+    example, how = maker(corpus, share, 0, share / 2).example(UNANSWERABLE, ranking(rows))
+    assert (how, example.answer) == ("unanswerable", ABSTAIN)
+    assert passages_of(example.prompt) == [TEXTS[row] for row in rows[:TOP_K]]
+    assert embedding_pairs([UNANSWERABLE], corpus) == []
+
+
+def test_unanswerable_questions_change_no_other_example(corpus: Corpus) -> None:
+    """They draw no lots: adding the kind to the mixture leaves the examples of the others as they were."""
+    plain, mixed = maker(corpus, 0.3, 0, 0.2), maker(corpus, 0.3, 0, 0.2)
+    for n in range(50):
+        asked = question(f"q{n}", 4)
+        mixed.example(UNANSWERABLE, ranking([1, 2]))
+        assert mixed.example(asked, ranking([1, 2, 4])) == plain.example(asked, ranking([1, 2, 4]))
+
+
+def test_a_comparison_makes_a_pair_for_each_passage(corpus: Corpus) -> None:
+    evidence = (Evidence("d1", "c1"), Evidence("d2", "c2"), Evidence("d9", "c9"))  # the third repeats one of them
+    both = QAPair("b", "How do they differ?", (), evidence, "comparison", "train", "synthetic")
+    assert embedding_pairs([both], corpus) == [
+        Pair("How do they differ?", TEXTS[1], "c1", also=("c2",)),
+        Pair("How do they differ?", TEXTS[2], "c2", also=("c1",)),
+    ]
+
+
+def test_what_the_language_model_learns_from(corpus: Corpus) -> None:
+    asked = [
+        question("a", 1),
+        UNANSWERABLE,
+        replace(UNANSWERABLE, id="d", split="dev"),
+        QAPair("k", "vault sign", (), (Evidence("d6", "c6"),), "keyword", "train", "synthetic"),
+    ]
+    assert [pair.id for pair in _answered(LLMConfig(), corpus, asked, 0)] == ["a", "n"]
+    assert [pair.id for pair in _answered(LLMConfig(max_examples=1), corpus, asked, 0)] in (["a"], ["n"])
+    assert "d" in {pair.id for pair in dev_questions(asked, corpus, 0)}

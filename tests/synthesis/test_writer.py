@@ -11,17 +11,21 @@ import pytest
 from raglift.journal import Journal
 from raglift.models.generation import Extract, Generator, Sampling
 from raglift.records import Chunk
-from raglift.synthesis.writer import Assignment, Written, finished, plan, write
+from raglift.synthesis.writer import Assignment, Writing, Written, finished, plan, write
+from tests import tasks
 
 SENTENCES = [f"The keeper of tower {n} writes each passing ship into book number {n + 7}." for n in range(6)]
 CHUNKS = [
     Chunk(f"c{n}", "d", " ".join(SENTENCES[: n % 6 + 1]).replace("tower", f"tower {n} and"), 0, 1) for n in range(40)
 ]
 KINDS = {"factoid": 2.0, "keyword": 1.0}
+WRITING = Writing(batch_size=8, temperature=0.5, seed=3)
 
 
 class FakeGenerator:
     """Answers every prompt by a text made of the prompt and the seed, and keeps what it was asked."""
+
+    tokenizer = None
 
     def __init__(self, fail_at: int | None = None) -> None:
         self.prompts: list[str] = []
@@ -55,7 +59,7 @@ def run(
     try:
         load = lambda: cast("Generator", fake)  # noqa: E731
         seen = [] if advanced is None else advanced
-        return list(write(assignments, load, 8, 0.5, 3, journal, seen.append))
+        return list(write(assignments, tasks.asking(), WRITING, load, journal, seen.append))
     finally:
         journal.close()
 
@@ -145,7 +149,7 @@ def test_an_interrupted_writer_goes_on_and_asks_nothing_twice(tmp_path: Path, ta
 
     path, first, second = tmp_path / "cut.jsonl", FakeGenerator(), FakeGenerator()
     journal = Journal(path)
-    units = write(assignments, lambda: cast("Generator", first), 8, 0.5, 3, journal, lambda _: None)
+    units = write(assignments, tasks.asking(), WRITING, lambda: cast("Generator", first), journal, lambda _: None)
     assert list(islice(units, taken)) == expected[:taken]
     assert finished(assignments, 8, journal) >= taken
     journal.close()
@@ -191,5 +195,5 @@ def test_the_writer_is_not_loaded_where_nothing_is_left(tmp_path: Path) -> None:
     assignments = plan(CHUNKS, KINDS, 1.0, None, 0)
     expected = run(assignments, FakeGenerator(), tmp_path / "written.jsonl")
     journal = Journal(tmp_path / "written.jsonl")
-    assert list(write(assignments, load, 8, 0.5, 3, journal, lambda _: None)) == expected
+    assert list(write(assignments, tasks.asking(), WRITING, load, journal, lambda _: None)) == expected
     journal.close()

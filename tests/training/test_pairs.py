@@ -160,3 +160,44 @@ def test_hard_negatives_are_further_columns_with_the_prompt_of_passages(tmp_path
     batch = PairBatches(rows, {}, model, 4, seed=0).batch(0, 0)
     assert [len(column["input_ids"]) for column in batch] == [3, 3, 2, 1]
     assert all(text.startswith("every ") for column in batch[1:] for text in _texts(model, column))
+
+
+@st.composite
+def multi_positive(draw: st.DrawFn) -> tuple[list[Pair], dict[str, set[str]]]:
+    """Pairs of which some have a second passage, which has a pair of its own."""
+    rows, similar = draw(collections())
+    others = draw(st.lists(st.none() | st.integers(0, 11), min_size=len(rows), max_size=len(rows)))
+    found = []
+    for number, (pair, other) in enumerate(zip(rows, others, strict=True)):
+        if other is None or f"c{other}" == pair.chunk_id:
+            found.append(pair)
+            continue
+        query = f"compare {number}"
+        found.append(replace(pair, query=query, also=(f"c{other}",)))
+        found.append(Pair(query, f"text {other}", f"c{other}", also=(pair.chunk_id,)))
+    return found, similar
+
+
+@given(multi_positive(), st.integers(2, 16), st.integers(0, 3))
+def test_a_passage_that_is_right_too_is_never_a_negative(
+    made: tuple[list[Pair], dict[str, set[str]]], size: int, seed: int
+) -> None:
+    rows, similar = made
+    for batch in pack(rows, similar, size, random.Random(seed)):
+        members = [rows[row] for row in batch]
+        for pair in members:
+            right = {own for other in pair.also for own in (other, *similar.get(other, ()))}
+            assert not right & {other.chunk_id for other in members if other is not pair}
+
+
+def test_both_passages_of_a_query_are_trained() -> None:
+    rows = [
+        pair
+        for n in range(40)
+        for pair in (
+            Pair(f"compare {n}", f"a{n}", f"a{n}", also=(f"b{n}",)),
+            Pair(f"compare {n}", f"b{n}", f"b{n}", also=(f"a{n}",)),
+        )
+    ]
+    batches = pack(rows, {}, 8, random.Random(0))
+    assert len({row for batch in batches for row in batch}) >= 0.95 * len(rows)

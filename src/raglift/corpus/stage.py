@@ -90,7 +90,9 @@ def read_sources(config: Config, display: Progress | None = None) -> tuple[Readi
             "Choose another `workspace`; it may lie within the folder.",
         )
     # They may lie among the documents, but must never become one.
-    skip = [Path(name).expanduser() for name in (data.questions, config.synthesis.review, config.workspace) if name]
+    examples = config.synthesis.examples if config.synthesis.examples != "dev" else None
+    beside = (data.questions, config.synthesis.review, examples, config.workspace)
+    skip = [Path(name).expanduser() for name in beside if name]
     reading = read(data.documents, Limits(**config.reading.model_dump()), data.network, skip, display)
     if display is not None:
         reading.warn(display.warn)

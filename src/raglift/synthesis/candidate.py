@@ -14,7 +14,10 @@ from raglift.synthesis.words import words
 class Candidate:
     """A question about `text`, which stands in a chunk; `rank` is the best rank that BM25 or the base embedding model
     gives to a chunk with that text, counted from 1; `passage` is the whole chunk; `guess` is what the writer answers to
-    the question alone, None where it was not asked."""
+    the question alone, None where it was not asked.
+
+    Where the kind takes two texts, `text` and `passage` hold both, `parts` names them, and `rank` is the worse one's.
+    """
 
     chunk_id: str
     text: str
@@ -25,6 +28,12 @@ class Candidate:
     rank: int
     passage: str = ""
     guess: str | None = None
+    parts: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def sources(self) -> tuple[tuple[str, str], ...]:
+        """(Chunk id, text) of each text that it is about."""
+        return self.parts or ((self.chunk_id, self.text),)
 
 
 @dataclass(frozen=True, slots=True)

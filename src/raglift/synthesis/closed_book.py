@@ -21,7 +21,7 @@ PREFIX = "\n\n".join(
         *(f"Question: {asked}\nAnswer: {answer}" for asked, answer in _SHOTS),
     ]
 )
-"""What stands before every question; it does not end in white space, see `QuestionKind.prefix`."""
+"""What stands before every question; it does not end in white space, see `PromptStyle.prefix`."""
 
 
 def guess_prompt(question: str) -> str:

@@ -14,6 +14,7 @@ from raglift.journal import Journal
 from raglift.models.generation import Generator, Sampling
 from raglift.progress import Progress
 from raglift.records import content_id
+from raglift.synthesis.accepting import Rules
 from raglift.synthesis.candidate import Accepted, Candidate, QuestionFilter
 from raglift.synthesis.closed_book import PREFIX, guess_prompt, llm_guess_prompt
 from raglift.synthesis.filters.closed_book import ClosedBook
@@ -33,7 +34,7 @@ def asks_closed_book(filters: Sequence[QuestionFilter]) -> bool:
 
 def with_guesses(
     candidates: Sequence[Candidate],
-    filters: Sequence[QuestionFilter],
+    rules: Rules,
     batch_size: int,
     generator: Callable[[], Generator],
     llm: LLMWriter | None,
@@ -41,7 +42,7 @@ def with_guesses(
 ) -> list[Candidate]:
     """The candidates, with the writer's guess where one is needed; as they are where no filter needs one.
 
-    Asked is what has an answer and passes every other filter by itself. What only repeats another question is asked
+    Asked is what has an answer and passes every other rule by itself. What only repeats another question is asked
     too: whether that one stays is not known yet. A question that stands there several times is asked once.
 
     Args:
@@ -51,11 +52,11 @@ def with_guesses(
     Raises:
         UserError: The remote writer's budget is used up, or it fails for good; its replies are in the journal.
     """
-    if not asks_closed_book(filters):
+    if not asks_closed_book(rules.filters):
         return list(candidates)
-    others = [item for item in filters if not isinstance(item, ClosedBook)]
+    others = replace(rules, filters=[item for item in rules.filters if not isinstance(item, ClosedBook)])
     alone = Accepted()
-    passing = (c for c in candidates if c.answer and not any(item.reason(c, alone) for item in others))
+    passing = (c for c in candidates if c.answer and others.reason(c, alone) is None)
     # By length, so that batches waste little padding.
     questions = sorted({candidate.question for candidate in passing}, key=lambda text: (len(text), text))
     journal = Journal(job.out / WORK / "written.jsonl")

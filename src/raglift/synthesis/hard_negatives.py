@@ -119,7 +119,11 @@ def build(
             for pair, ranking in zip(block, dense_rankings(store, vectors, _DEPTH), strict=True):
                 found.append(miner.mine(pair, ranking))
                 bar.advance()
-    save([asdict(pair) for pair in found], job.out / "pairs")
+    rows = [asdict(pair) for pair in found]
+    if not any(pair.also for pair in found):
+        for row in rows:
+            del row["also"]  # an empty column would change the bytes of every set that has none
+    save(rows, job.out / "pairs")
     counts = {
         "hard negatives": sum(len(pair.negatives) for pair in found),
         "pairs without a hard negative": sum(not pair.negatives for pair in found),
@@ -138,6 +142,7 @@ def load_pairs(folder: Path) -> list[Pair]:
             tuple(row["negatives"]),
             tuple(row["negative_ids"]),
             tuple(row["spared"]),
+            tuple(row.get("also", ())),
         )
         for row in load(folder, "pairs")
     ]

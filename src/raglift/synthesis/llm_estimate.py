@@ -9,10 +9,11 @@ from llama_index.core.utils import get_tokenizer
 
 from raglift.journal import Journal
 from raglift.progress import Progress
+from raglift.synthesis.asking import Asking
 from raglift.synthesis.budget import Estimate, Usage, money
 from raglift.synthesis.closed_book import llm_guess_prompt
 from raglift.synthesis.llm_build import LLMWriter
-from raglift.synthesis.llm_tasks import answer_prompt, kind_named, question_prompt, read_result
+from raglift.synthesis.llm_tasks import read_result
 
 _TURNS = 16
 """Tokens that a chat template adds around a prompt."""
@@ -48,6 +49,7 @@ def most_of(writer: LLMWriter, prompt: str) -> Usage:
 def estimate_llm(
     texts: Sequence[tuple[str, str]],
     writer: LLMWriter,
+    asking: Asking,
     display: Progress,
     journal: Journal | None = None,
     closed_book: bool = False,
@@ -60,15 +62,18 @@ def estimate_llm(
         closed_book: Whether questions that have an answer will be asked without their passages too. Which of them
             pass the other filters is not known yet: all are counted.
     """
+    lengths = {name: _expected(asking, name) for name in dict.fromkeys(name for name, _ in texts)}
     calls, likely, most = 0, Usage(), Usage()
     longest = _most_out(writer)
     left = 0
     with display.stage("estimating", len(texts), "questions") as bar:
         for kind_name, text in texts:
-            prompts = _prompts_left(kind_name, text, journal)
+            prompts = _prompts_left(asking, kind_name, text, lengths[kind_name], journal)
             left += bool(prompts)
-            if prompts and closed_book and kind_named(kind_name).answer_words:
-                prompts = [*prompts, _closed_book(kind_name)]
+            if prompts and closed_book and asking.kinds[kind_name].answer_words:
+                # A worked example's question stands for the one that will be asked.
+                guess = llm_guess_prompt(asking.kinds[kind_name].shots[0].asked)
+                prompts = [*prompts, (guess, lengths[kind_name][1])]
             for prompt, expected in prompts:
                 tokens_in = _prompt_tokens(prompt)
                 calls += 1
@@ -80,19 +85,21 @@ def estimate_llm(
     return Estimate(writer.name, left, calls, likely, most, *costs, settings.max_tokens, settings.max_money)
 
 
-def _prompts_left(kind_name: str, text: str, journal: Journal | None) -> list[tuple[str, int]]:
+def _prompts_left(
+    asking: Asking, kind_name: str, text: str, lengths: tuple[int, int], journal: Journal | None
+) -> list[tuple[str, int]]:
     """Prompts that are still to be sent for a text, each with the length of a reply like the worked examples'.
 
     The question in the prompt for an answer is not known yet: a worked example's stands for it.
     """
-    kind = kind_named(kind_name)
-    asked, answered = _expected(kind_name)
-    prompt = question_prompt(kind, text)
+    kind, style = asking.kinds[kind_name], asking.style
+    asked, answered = lengths
+    prompt = style.message(kind, text)
     prompts = [(prompt, asked)]
     if kind.answer_words:
-        prompts.append((answer_prompt(kind, text, kind.shots[0].asked), answered))
+        prompts.append((style.answer_message(kind, text, kind.shots[0].asked), answered))
     if journal is not None:
-        result = read_result(kind_name, text, journal)
+        result = read_result(asking, kind_name, text, journal)
         if result.complete:
             return []
         if result.question:
@@ -100,15 +107,8 @@ def _prompts_left(kind_name: str, text: str, journal: Journal | None) -> list[tu
     return prompts
 
 
-@cache
-def _closed_book(kind_name: str) -> tuple[str, int]:
-    """The prompt that asks without the passage, and the length of a reply; a worked example's question stands for the
-    one that will be asked."""
-    return llm_guess_prompt(kind_named(kind_name).shots[0].asked), _expected(kind_name)[1]
-
-
-@cache
-def _expected(kind_name: str) -> tuple[int, int]:
-    """Tokens of the longest question and the longest answer among the worked examples."""
-    shots = kind_named(kind_name).shots
-    return max(count_tokens(s.asked) for s in shots), max(count_tokens(s.answer) for s in shots)
+def _expected(asking: Asking, kind_name: str) -> tuple[int, int]:
+    """Tokens of the longest reply and the longest answer among the worked examples."""
+    kind = asking.kinds[kind_name]
+    replies = (asking.style.reply(kind, shot) for shot in kind.shots)
+    return max(map(count_tokens, replies)), max(count_tokens(shot.answer) for shot in kind.answered)

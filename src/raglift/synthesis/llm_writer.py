@@ -15,6 +15,7 @@ from functools import partial
 from raglift.errors import UserError
 from raglift.journal import Journal
 from raglift.progress import Progress
+from raglift.synthesis.asking import Asking
 from raglift.synthesis.budget import Budget, Usage, shown
 from raglift.synthesis.event_loop import run_coroutine
 from raglift.synthesis.llm_build import LLMWriter
@@ -32,6 +33,7 @@ _STREAK = 25
 def write_with_llm(
     assignments: Sequence[Assignment],
     writer: LLMWriter,
+    asking: Asking,
     journal: Journal,
     display: Progress,
     closed_book: bool = False,
@@ -48,23 +50,23 @@ def write_with_llm(
     Raises:
         UserError: The budget is used up, or the server fails for good. Everything that was written is in the journal.
     """
-    unique = list(dict.fromkeys((item.kind, item.text) for item in assignments))
-    results = {pair: read_result(*pair, journal) for pair in unique}
+    unique = list(dict.fromkeys((item.kind, item.shown) for item in assignments))
+    results = {pair: read_result(asking, *pair, journal) for pair in unique}
     left = [pair for pair, result in results.items() if not result.complete]
     if left:
-        display.say(str(estimate_llm(left, writer, display, journal, closed_book)))
+        display.say(str(estimate_llm(left, writer, asking, display, journal, closed_book)))
     done = len(unique) - len(left)
     with display.stage("writing questions", len(unique), "questions", done=done) as bar:
         if left:
             taken = any(result.question or (result.complete and not result.refused) for result in results.values())
             session = _Session(writer, journal, spent_so_far(journal), taken, display.warn, bar.advance)
-            run_coroutine(session.run([partial(_next_prompt, pair, journal) for pair in left]))
+            run_coroutine(session.run([partial(_next_prompt, asking, pair, journal) for pair in left]))
             display.say(f"{writer.name}: {shown(writer.settings, session.spent)} in all")
-    results |= {pair: read_result(*pair, journal) for pair in left}
+    results |= {pair: read_result(asking, *pair, journal) for pair in left}
     notes = Counter(note for result in results.values() for note in result.notes)
     written = []
     for item in assignments:
-        result = results[item.kind, item.text]
+        result = results[item.kind, item.shown]
         if not result.refused:
             written.append(Written(item, result.question, result.answer))
     if notes[CUT] > len(unique) / 4:
@@ -90,8 +92,8 @@ def ask_with_llm(name: str, prompts: Sequence[str], writer: LLMWriter, journal: 
             display.say(f"{writer.name}: {shown(writer.settings, session.spent)} in all")
 
 
-def _next_prompt(pair: tuple[str, str], journal: Journal) -> str:
-    return read_result(*pair, journal).next_prompt
+def _next_prompt(asking: Asking, pair: tuple[str, str], journal: Journal) -> str:
+    return read_result(asking, *pair, journal).next_prompt
 
 
 def _unanswered(prompt: str, journal: Journal) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from raglift.synthesis.kinds._base import QuestionKind
 
 _THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
-_LABEL = re.compile(
-    r"(?:\*\*|__)?(?:question|answer|search|quote)(?:\s*\d+)?(?:\*\*|__)?\s*[:.)-](?:\*\*|__)?\s+|\d+[.)]\s+|[-*\u2022]\s+",
-    re.IGNORECASE,
+_LABEL = (
+    r"(?:\*\*|__)?(?:question|answer|search|quote%s)(?:\s*\d+)?(?:\*\*|__)?\s*[:.)-](?:\*\*|__)?\s+"
+    r"|\d+[.)]\s+|[-*\u2022]\s+"
 )
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb\u201e*"
 _ALIKE = str.maketrans(
@@ -19,7 +20,7 @@ _ALIKE = str.maketrans(
 
 def question_in(kind: QuestionKind, reply: str) -> str:
     """What is asked, without label, quotes, reasoning and preamble; empty where nothing is left."""
-    lines = [line for line in map(_bare, _lines(reply)) if line]
+    lines = [line for line in (_bare(line, kind.label) for line in _lines(reply)) if line]
     asking = [line for line in lines if "?" in line] if kind.question else []
     return kind.read_question((asking or lines or [""])[0])
 
@@ -42,21 +43,32 @@ def line_in(reply: str) -> str:
     return next((line for line in map(_bare, _lines(reply)) if line), "")
 
 
+def spoken(reply: str) -> str:
+    """The reply without the reasoning that some models put before it."""
+    return _THOUGHT.sub("", reply)
+
+
 def _lines(reply: str) -> list[str]:
     """The lines that say something; those that only announce what follows go last."""
-    lines = [line.strip() for line in _THOUGHT.sub("", reply).splitlines()]
+    lines = [line.strip() for line in spoken(reply).splitlines()]
     return sorted((line for line in lines if line and not line.startswith("```")), key=lambda line: line.endswith(":"))
 
 
-def _bare(line: str) -> str:
-    """The line without labels, list marks, and quotes or emphasis around the whole of it."""
+def _bare(line: str, own: str = "") -> str:
+    """The line without labels (the kind's `own` among them), list marks, and quotes or emphasis around the whole."""
+    label = _labels(own)
     before = None
     while before != line:
         before = line
-        line = _LABEL.sub("", line + " ", count=1).strip() if _LABEL.match(line + " ") else line
+        line = label.sub("", line + " ", count=1).strip() if label.match(line + " ") else line
         if len(line) > 1 and line[0] in _QUOTES and line[-1] in _QUOTES:
             line = line[1:-1].strip()
     return line
+
+
+@cache
+def _labels(own: str) -> re.Pattern[str]:
+    return re.compile(_LABEL % (f"|{re.escape(own)}" if own else ""), re.IGNORECASE)
 
 
 def find_quote(quote: str, text: str) -> str:

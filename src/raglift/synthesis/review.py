@@ -14,6 +14,7 @@ from raglift.artifacts import write_json
 from raglift.errors import UserError
 from raglift.job import Job
 from raglift.records import QAPair, content_id, write_jsonl
+from raglift.synthesis.asking import texts_of
 from raglift.synthesis.review_file import SEPARATOR, Row
 
 VERSION = 1
@@ -47,9 +48,9 @@ def rows_for(questions: Iterable[QAPair], text_of: Mapping[str, str], before: It
 
 
 def _evidence(question: QAPair, text_of: Mapping[str, str]) -> str:
-    """The passage that the question was written from."""
-    chunk_id = question.evidence[0].chunk_id if question.evidence else None
-    return text_of.get(chunk_id or "", "")
+    """The passage that the question was written from, or both where it is about two."""
+    own = question.evidence[: texts_of(question.kind)]
+    return "\n\n".join(text_of.get(item.chunk_id or "", "") for item in own)
 
 
 def key_of(rows: Iterable[Row]) -> str:

@@ -3,104 +3,155 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from raglift import plugins
 from raglift.artifacts import WORK, write_json
 from raglift.config import SynthesisConfig
-from raglift.corpus.evidence import Locator
 from raglift.corpus.stage import Corpus
 from raglift.errors import UserError
-from raglift.index.ranking import Bm25, dense_rankings
+from raglift.index.ranking import Bm25, Ranking, dense_rankings
 from raglift.index.store import FaissStore
 from raglift.job import Job
 from raglift.journal import Journal
 from raglift.models.encoder import Encoder
 from raglift.models.generation import Generator
 from raglift.progress import Progress
-from raglift.records import Evidence, QAPair, content_id, write_jsonl
-from raglift.synthesis.candidate import Accepted, Candidate, QuestionFilter
-from raglift.synthesis.filters._load import load_filters
+from raglift.records import QAPair, write_jsonl
+from raglift.synthesis.accepting import accept, rules_of
+from raglift.synthesis.asking import Asking, asking_of, kinds_of
+from raglift.synthesis.candidate import Candidate
 from raglift.synthesis.guesses import asks_closed_book, with_guesses
+from raglift.synthesis.human_examples import HumanExamples
+from raglift.synthesis.kinds._base import QuestionKind
 from raglift.synthesis.llm_build import LLMWriter
 from raglift.synthesis.llm_writer import write_with_llm
-from raglift.synthesis.writer import Assignment, Written, finished, plan, write
+from raglift.synthesis.partners import with_partners
+from raglift.synthesis.shots import with_examples
+from raglift.synthesis.writer import Assignment, Writing, Written, finished, plan, write
 
 VERSION = 6
 _DEPTH = 50
+TAUGHT = "chunks not asked about: their documents taught the writer"
+
+
+@dataclass(frozen=True, slots=True)
+class Writers:
+    """Who writes: `local` gives this machine's writer, and is called only if something is left to write; `llm`, where
+    there is one, writes in its place."""
+
+    local: Callable[[], Generator]
+    llm: LLMWriter | None = None
 
 
 def build(
     settings: SynthesisConfig,
     corpus: Corpus,
-    generator: Callable[[], Generator],
+    examples: HumanExamples,
+    writers: Writers,
     encoder: Encoder,
     store: FaissStore,
     job: Job,
-    llm: LLMWriter | None = None,
 ) -> None:
     """Write questions.jsonl (`QAPair`) and funnel.json into the job's folder.
 
     Args:
-        generator: Gives the local writer; called only if something is left to write.
+        examples: People's examples, which show the writer what to write and which no question may repeat.
         encoder: The base embedding model, which with BM25 says whether a question finds its passage.
         store: The base index.
-        llm: Writes in place of the local writer.
     """
-    assignments = planned(settings, corpus, job.seed)
-    filters = load_filters(settings.filters, settings.blocked_words)
-    written, notes = _written(settings, assignments, generator, llm, job, asks_closed_book(filters))
-    candidates = _candidates(written, corpus, encoder, store, job.display)
-    candidates = with_guesses(candidates, filters, settings.batch_size, generator, llm, job)
+    asking, shown = with_examples(asking_of(settings), examples, job.seed)
+    assignments, left_out = planned(settings, corpus, job.seed, examples)
+    rules = rules_of(settings, corpus, examples)
+    written, notes = _written(settings, asking, assignments, writers, job, asks_closed_book(rules.filters))
+    candidates = _candidates(written, asking.kinds, corpus, encoder, store, job.display)
+    candidates = with_guesses(candidates, rules, settings.batch_size, writers.local, writers.llm, job)
     with job.display.stage("filtering questions", len(candidates), "questions") as bar:
-        pairs, dropped = _accept(candidates, filters, corpus, bar.advance)
+        pairs, dropped = accept(candidates, rules, corpus, bar.advance)
     write_jsonl(job.out / "questions.jsonl", pairs)
-    write_json(job.out / "funnel.json", _funnel(len(corpus.chunks), written, notes, dropped, pairs))
+    counts = [*shown, *left_out.items()]
+    counts += _funnel(len(corpus.chunks) - left_out[TAUGHT], written, notes, dropped, pairs)
+    funnel = [{"stage": "synthesis", "reason": reason, "count": count} for reason, count in counts]
+    write_json(job.out / "funnel.json", funnel)
 
 
-def planned(settings: SynthesisConfig, corpus: Corpus, seed: int) -> list[Assignment]:
-    """What is to be asked of which chunk.
+def planned(
+    settings: SynthesisConfig, corpus: Corpus, seed: int, examples: HumanExamples
+) -> tuple[list[Assignment], Counter[str]]:
+    """What is to be asked of which chunk, and how much is not asked, by reason.
+
+    Nothing is asked about the documents that taught a tuned writer, and of test documents nothing about the text of an
+    example: a question there could be that of the example.
 
     Raises:
-        UserError: Nothing.
+        UserError: Nothing is left to ask about.
     """
-    assignments = plan(corpus.chunks, settings.kinds, settings.questions_per_chunk, settings.max_questions, seed)
+    chunks = [chunk for chunk in corpus.chunks if chunk.document_id not in examples.taught]
+    if examples.taught and not any(corpus.split_of[chunk.document_id] == "train" for chunk in chunks):
+        raise UserError(
+            "No document of the train split is left to write about.",
+            "The writer was tuned on examples from all of them or from documents that repeat them.",
+            "Give examples from fewer documents, or set synthesis.tune_writer to false.",
+        )
+    drawn = plan(chunks, settings.kinds, settings.questions_per_chunk, settings.max_questions, seed)
+    assignments, left_out = with_partners(drawn, kinds_of(settings), corpus, chunks)
+    if examples.taught:
+        left_out[TAUGHT] = len(corpus.chunks) - len(chunks)
+    if drawn and not assignments:
+        raise UserError(
+            "There is nothing to ask questions about.",
+            f"The kinds {', '.join(sorted(settings.kinds))} need two related passages, and no two of a split are.",
+            "Name other kinds under synthesis.kinds too, or give more documents.",
+        )
+    if examples.items:
+        test = {chunk.id for chunk in chunks if corpus.split_of[chunk.document_id] == "test"}
+        kept = [
+            item
+            for item in assignments
+            if item.chunk_id not in test or not any(examples.overlap(text) for _, text in item.parts)
+        ]
+        left_out["test questions not written: their text is that of an example"] = len(assignments) - len(kept)
+        assignments = kept
     if not assignments:
         raise UserError(
             "There is nothing to ask questions about.",
             f"None of the {len(corpus.chunks)} chunks holds a readable sentence.",
             "Give documents with prose, or raise synthesis.questions_per_chunk.",
         )
-    return assignments
+    return assignments, left_out
 
 
 def _written(
     settings: SynthesisConfig,
+    asking: Asking,
     assignments: Sequence[Assignment],
-    generator: Callable[[], Generator],
-    llm: LLMWriter | None,
+    writers: Writers,
     job: Job,
     closed_book: bool,
 ) -> tuple[list[Written], Counter[str]]:
     """What was written, and how many replies were of no use, by reason."""
     journal = Journal(job.out / WORK / "written.jsonl")
     try:
-        if llm is not None:
-            return write_with_llm(assignments, llm, journal, job.display, closed_book)
+        if writers.llm is not None:
+            return write_with_llm(assignments, writers.llm, asking, journal, job.display, closed_book)
         done = finished(assignments, settings.batch_size, journal)
         with job.display.stage("writing questions", len(assignments), "questions", done=done) as bar:
-            batches = write(
-                assignments, generator, settings.batch_size, settings.temperature, job.seed, journal, bar.advance
-            )
-            return list(batches), Counter()
+            writing = Writing(settings.batch_size, settings.temperature, job.seed)
+            return list(write(assignments, asking, writing, writers.local, journal, bar.advance)), Counter()
     finally:
         journal.close()
 
 
 def _candidates(
-    written: Sequence[Written], corpus: Corpus, encoder: Encoder, store: FaissStore, display: Progress
+    written: Sequence[Written],
+    kinds: Mapping[str, QuestionKind],
+    corpus: Corpus,
+    encoder: Encoder,
+    store: FaissStore,
+    display: Progress,
 ) -> list[Candidate]:
-    """The written questions with the rank of their own passage, or of any passage that repeats its text."""
+    """The written questions with the rank of their own passage, or of any passage that repeats its text; of two own
+    passages the worse one's."""
     questions = [item.question for item in written]
     chunks = corpus.chunks
     with display.stage("looking for each question's passage", len(questions), "questions") as bar:
@@ -110,65 +161,33 @@ def _candidates(
     passages = {chunk.id: chunk.text for chunk in chunks}
     found = []
     for item, *rankings in zip(written, dense, sparse, strict=True):
+        parts = item.assignment.parts
         chunk_id = item.assignment.chunk_id
-        own = {chunk_id} | corpus.similar.get(chunk_id, set())
-        ranks = [rank for ranking in rankings for rank, (other, _) in enumerate(ranking, 1) if other in own]
         found.append(
             Candidate(
                 chunk_id,
-                item.assignment.text,
-                plugins.load("question kind", item.assignment.kind),
+                " ".join(text for _, text in parts),
+                kinds[item.assignment.kind],
                 split[chunk_id],
                 item.question,
                 item.answer,
-                min(ranks, default=_DEPTH + 1),
-                passages[chunk_id],
+                max(_rank(own, rankings, corpus) for own, _ in parts),
+                "\n\n".join(passages[own] for own, _ in parts),
+                parts=tuple(parts) if len(parts) > 1 else (),
             )
         )
     return found
 
 
-def _accept(
-    candidates: Sequence[Candidate],
-    filters: Sequence[QuestionFilter],
-    corpus: Corpus,
-    advance: Callable[[int], None],
-) -> tuple[list[QAPair], Counter[str]]:
-    locator = Locator(corpus.documents, corpus.chunks)
-    accepted = Accepted()
-    dropped: Counter[str] = Counter()
-    pairs = []
-    for candidate in candidates:
-        advance(1)
-        reason = next((why for f in filters if (why := f.reason(candidate, accepted))), None)
-        if reason is not None:
-            dropped[f"{candidate.kind.name} dropped: {reason}"] += 1
-            continue
-        accepted.remember(candidate.question)
-        pairs.append(_pair(candidate, locator.find(candidate.text)))
-    return pairs, dropped
-
-
-def _pair(candidate: Candidate, evidence: tuple[Evidence, ...]) -> QAPair:
-    """The record; its own chunk's evidence comes first."""
-    ordered = tuple(sorted(evidence, key=lambda item: item.chunk_id != candidate.chunk_id))
-    answers = (candidate.answer,) if candidate.answer else ()
-    identity = content_id(candidate.question, candidate.answer, candidate.chunk_id, candidate.kind.name)
-    return QAPair(
-        identity,
-        candidate.question,
-        answers,
-        ordered,
-        candidate.kind.name,
-        candidate.split,
-        "synthetic",
-        scores={"rank": float(candidate.rank)},
-    )
+def _rank(chunk_id: str, rankings: Sequence[Ranking], corpus: Corpus) -> int:
+    own = {chunk_id} | corpus.similar.get(chunk_id, set())
+    ranks = [rank for ranking in rankings for rank, (other, _) in enumerate(ranking, 1) if other in own]
+    return min(ranks, default=_DEPTH + 1)
 
 
 def _funnel(
     chunks: int, written: Sequence[Written], notes: Counter[str], dropped: Counter[str], pairs: Sequence[QAPair]
-) -> list[dict[str, object]]:
+) -> list[tuple[str, int]]:
     counts: list[tuple[str, int]] = [
         ("chunks that were asked about", len({item.assignment.chunk_id for item in written})),
         ("chunks without a readable sentence", chunks - len({item.assignment.chunk_id for item in written})),
@@ -177,4 +196,4 @@ def _funnel(
     counts += sorted(notes.items()) + sorted(dropped.items())
     counts += [(f"{kind} kept", count) for kind, count in sorted(Counter(pair.kind for pair in pairs).items())]
     counts += [(f"questions kept, {split}", count) for split, count in sorted(Counter(p.split for p in pairs).items())]
-    return [{"stage": "synthesis", "reason": reason, "count": count} for reason, count in counts]
+    return counts

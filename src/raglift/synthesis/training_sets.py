@@ -26,6 +26,7 @@ from raglift.index.store import FaissStore
 from raglift.job import Job
 from raglift.models.encoder import Encoder
 from raglift.records import QAPair, content_id
+from raglift.synthesis.asking import texts_of
 from raglift.synthesis.cloze import clozes
 from raglift.synthesis.words import holds
 from raglift.training.examples import Example
@@ -62,14 +63,17 @@ class Reader(Protocol):
 
 
 def embedding_pairs(questions: Sequence[QAPair], corpus: Corpus) -> list[Pair]:
-    """One pair a training question: its own passage is the positive."""
+    """One pair a training question and own passage of it, which is the positive; none for an unanswerable question."""
     pairs = []
     for question in questions:
         if question.split != "train" or question.origin != "synthetic":
             continue
-        chunk_id = question.evidence[0].chunk_id
-        if chunk_id:
-            pairs.append(Pair(question.question, corpus.text_of[chunk_id], chunk_id))
+        # The own passages stand first; what follows only repeats their text.
+        first = question.evidence[: texts_of(question.kind)]
+        own = [item.chunk_id for item in first if item.chunk_id]
+        for chunk_id in own:
+            also = tuple(other for other in own if other != chunk_id)
+            pairs.append(Pair(question.question, corpus.text_of[chunk_id], chunk_id, also=also))
     return pairs
 
 
@@ -94,7 +98,9 @@ class ExampleMaker:
 
     def example(self, question: QAPair, ranking: Ranking) -> tuple[Example | None, str]:
         """The example, and whether its evidence was `found` by the index, `put in`, or `withheld`, or that it is
-        `closed book`; None and `unquoted` where its answer stands in none of its passages."""
+        `closed book` or `unanswerable`; None and `unquoted` where its answer stands in none of its passages."""
+        if not question.answerable:
+            return self._made(question, [chunk_id for chunk_id, _ in ranking][: self._top_k], ABSTAIN), "unanswerable"
         evidence = {item.chunk_id for item in question.evidence}
         found = [chunk_id for chunk_id, _ in ranking]
         drawn = self._rng.random()
@@ -164,7 +170,8 @@ def build(
             elif reader.token_count(example.prompt) + reader.token_count(example.answer) >= reader.window:
                 counts["examples dropped: too long for the model"] += 1
             else:
-                counts["examples, closed book" if how == "closed book" else f"examples, evidence {how}"] += 1
+                whole = how in ("closed book", "unanswerable")
+                counts[f"examples, {how}" if whole else f"examples, evidence {how}"] += 1
                 examples.append(example)
             bar.advance()
     dev = _dev_examples(dev_questions(questions, corpus, job.seed), top_k, corpus, encoder, store, reader)
@@ -189,8 +196,8 @@ def _dev_examples(
 
 
 def _answered(settings: LLMConfig, corpus: Corpus, questions: Sequence[QAPair], seed: int) -> list[QAPair]:
-    """The training questions with answers, and the clozes among them, at most `max_examples` in all."""
-    written = [question for question in questions if question.split == "train" and question.answers]
+    """The training questions with a known right reaction, and the clozes among them, at most `max_examples` in all."""
+    written = [q for q in questions if q.split == "train" and (q.answers or not q.answerable)]
     share = settings.cloze
     most = settings.max_examples if settings.max_examples is not None else round(len(written) / (1 - share))
     if len(written) > round(most * (1 - share)):

@@ -8,24 +8,41 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from raglift import plugins
+from transformers import PreTrainedTokenizerBase
+
 from raglift.journal import Journal
+from raglift.models.chat import render_chat
 from raglift.models.generation import Extract, Generator, Sampling
 from raglift.records import Chunk, content_id
+from raglift.synthesis.asking import Asking
 from raglift.synthesis.evidence import evidence_texts
-from raglift.synthesis.kinds._base import QuestionKind
+from raglift.synthesis.kinds._base import two_texts
+from raglift.synthesis.styles._base import PromptStyle
 from raglift.synthesis.words import words
 
-_QUESTION_TOKENS = 32
+_TEXT = "\0"
+"""Stands for the text while a chat template is rendered around it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Ask a question of this kind about this text of this chunk."""
+    """Ask a question of this kind about this text of this chunk, and for some kinds about another's too."""
 
     chunk_id: str
     text: str
     kind: str
+    other_id: str = ""
+    other: str = ""
+
+    @property
+    def parts(self) -> list[tuple[str, str]]:
+        """(Chunk id, text) of every text."""
+        return [(self.chunk_id, self.text)] + ([(self.other_id, self.other)] if self.other else [])
+
+    @property
+    def shown(self) -> str:
+        """The text or the two texts as the writer sees them."""
+        return two_texts(self.text, self.other) if self.other else self.text
 
 
 def plan(
@@ -63,12 +80,20 @@ class Written:
     answer: str
 
 
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How a local writer goes about it; `seed` is the first batch's, and every other has its own."""
+
+    batch_size: int
+    temperature: float
+    seed: int
+
+
 def write(
     assignments: Sequence[Assignment],
+    asking: Asking,
+    writing: Writing,
     generator: Callable[[], Generator],
-    batch_size: int,
-    temperature: float,
-    seed: int,
     journal: Journal,
     advance: Callable[[int], None],
 ) -> Iterator[Written]:
@@ -77,10 +102,11 @@ def write(
     Args:
         generator: Loads the writer, or gives it again; called only if something is left to write.
     """
-    for unit, (kind, batch) in enumerate(_batches(assignments, batch_size)):
+    for unit, (kind, batch) in enumerate(_batches(assignments, writing.batch_size)):
         name = _unit_name(unit, kind, batch)
         if name not in journal:
-            journal.append(name, _write_batch(kind, batch, generator(), temperature, seed + unit))
+            seed = writing.seed + unit
+            journal.append(name, _write_batch(batch, asking, generator(), writing.temperature, seed))
             advance(len(batch))
         for assignment, (question, answer) in zip(batch, journal[name], strict=True):
             yield Written(assignment, question, answer)
@@ -95,33 +121,44 @@ def finished(assignments: Sequence[Assignment], batch_size: int, journal: Journa
     )
 
 
-def _unit_name(unit: int, kind: QuestionKind, batch: Sequence[Assignment]) -> str:
+def _unit_name(unit: int, kind: str, batch: Sequence[Assignment]) -> str:
     """The name holds what is asked, so that a journal is never read for another plan."""
-    return f"batch {unit} {content_id(kind.name, [assignment.text for assignment in batch])}"
+    return f"batch {unit} {content_id(kind, [assignment.shown for assignment in batch])}"
 
 
-def _batches(assignments: Sequence[Assignment], size: int) -> Iterator[tuple[QuestionKind, list[Assignment]]]:
+def _batches(assignments: Sequence[Assignment], size: int) -> Iterator[tuple[str, list[Assignment]]]:
     for name, group in groupby(assignments, key=lambda item: item.kind):
-        kind: QuestionKind = plugins.load("question kind", name)
         items = list(group)
         for start in range(0, len(items), size):
-            yield kind, items[start : start + size]
+            yield name, items[start : start + size]
 
 
 def _write_batch(
-    kind: QuestionKind, batch: Sequence[Assignment], generator: Generator, temperature: float, seed: int
+    batch: Sequence[Assignment], asking: Asking, generator: Generator, temperature: float, seed: int
 ) -> list[list[Any]]:
-    texts = [assignment.text for assignment in batch]
-    sampling = Sampling(_QUESTION_TOKENS, temperature, seed=seed, line=True)
-    asked = [
-        kind.read_question(text)
-        for text in generator.generate([kind.prompt(text) for text in texts], sampling, prefix=kind.prefix)
-    ]
+    """[Question, answer] for each assignment of a batch, which are of one kind."""
+    kind, style = asking.kinds[batch[0].kind], asking.style
+    texts = [assignment.shown for assignment in batch]
+    sampling = Sampling(style.question_tokens, temperature, seed=seed, line=True)
+    prompts = [style.prompt(kind, text) for text in texts]
+    prefix, prompts = rendered(style, generator.tokenizer, style.prefix(kind), prompts)
+    asked = [style.read(kind, text) for text in generator.generate(prompts, sampling, prefix=prefix)]
     if not kind.answer_words:
         return [[question, ""] for question in asked]
-    prompts = [kind.answer_prompt(text, question) for text, question in zip(texts, asked, strict=True)]
+    prompts = [style.answer_prompt(kind, text, question) for text, question in zip(texts, asked, strict=True)]
+    prefix, prompts = rendered(style, generator.tokenizer, style.answer_prefix(kind), prompts)
     sources = [Extract(text, frozenset(words(question))) for text, question in zip(texts, asked, strict=True)]
     answers = generator.generate(
-        prompts, Sampling(2 * kind.answer_words + 1, line=True), prefix=kind.answer_prefix, extract_from=sources
+        prompts, Sampling(2 * kind.answer_words + 1, line=True), prefix=prefix, extract_from=sources
     )
     return [[question, kind.read_answer(answer)] for question, answer in zip(asked, answers, strict=True)]
+
+
+def rendered(
+    style: PromptStyle, tokenizer: PreTrainedTokenizerBase, prefix: str, prompts: Sequence[str]
+) -> tuple[str, list[str]]:
+    """Prefix and prompts as the writer continues them: as they are, or as a user's turn of its chat template."""
+    if not style.chat or not getattr(tokenizer, "chat_template", None):
+        return prefix, list(prompts)
+    head, _, tail = render_chat(tokenizer, [{"role": "user", "content": prefix + _TEXT}]).partition(_TEXT)
+    return head, [prompt + tail for prompt in prompts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from raglift.training import recipe
 from raglift.training.examples import Example, ExampleBatches
 from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, strategies_of, write_outcome
-from raglift.training.preflight import check, check_tokenizer, preview
+from raglift.training.preflight import SHORTER, check, check_tokenizer, preview
 
 VERSION = 4
 _SHOWN = 160
@@ -87,8 +87,7 @@ def build(
     runtime: Runtime,
     job: Job,
 ) -> None:
-    """Train and write `model/` (what the strategy saves: an adapter, or whole weights), model.json, training.json, and
-    preview.txt with a few examples as the model learns them.
+    """Tune the language model on grounded answers; see `tune` for what is written.
 
     Args:
         rows: Training examples.
@@ -98,22 +97,44 @@ def build(
     Raises:
         UserError: An example cannot be learned from.
     """
-    strategies = strategies_of(settings.strategies)
-    if not strategies or not rows or not dev:
+    if not settings.strategies or not rows or not dev:
         job.display.warn("Nothing to tune the language model with or to choose by: the base stays as it is.")
         write_outcome(job.out, "llm", base, settings.strategies, None, None)
         return
     tokenizer = load_tokenizer(base.path)
-    batches = _checked(rows, tokenizer, base, runtime, settings, job)
+    score = DevScore(dev, tokenizer, settings.max_new_tokens, job.display)
+    tune(settings, rows, score, tokenizer, base, runtime, job)
+
+
+def tune(
+    settings: LLMConfig,
+    rows: Sequence[Example],
+    score: Callable[[nn.Module], float],
+    tokenizer: PreTrainedTokenizerBase,
+    base: FoundModel,
+    runtime: Runtime,
+    job: Job,
+    fix: str = SHORTER,
+) -> None:
+    """Train and write `model/` (what the strategy saves: an adapter, or whole weights), model.json, training.json, and
+    preview.txt with a few examples as the model learns them.
+
+    Args:
+        score: Of a model on what is held out; higher is better.
+        fix: What to do where an example is longer than the model's window.
+
+    Raises:
+        UserError: An example cannot be learned from.
+    """
+    strategies = strategies_of(settings.strategies)
+    batches = _checked(rows, tokenizer, base, runtime, settings, job, fix)
     # Where no strategy says what may change, everything does.
     owners = [strategy for strategy in strategies if strategy.axis == "parameters"]
     full = not owners or any(strategy.full_precision for strategy in strategies)
     loading = replace(runtime, dtype=torch.float32) if full else runtime
     model = load_causal_lm(base.path, loading)
     loop = recipe.loop_settings(settings, "llm", strategies, len(rows), len(batches))
-    objective = plugins.load("objective", settings.objective)
-    score = DevScore(dev, tokenizer, settings.max_new_tokens, job.display)
-    task = Task("llm", batches, objective.build(model), score)
+    task = Task("llm", batches, plugins.load("objective", settings.objective).build(model), score)
     fitted = fit(model, task, strategies, loop, runtime, job)
     if fitted.chosen != "base" and not any(s.save(fitted.model, job.out / MODEL) for s in strategies):
         tuned = fitted.model
@@ -131,11 +152,12 @@ def _checked(
     runtime: Runtime,
     settings: LLMConfig,
     job: Job,
+    fix: str,
 ) -> ExampleBatches:
     """The batches, after each example was found fit to learn from and a few were shown."""
     check_tokenizer(tokenizer, base.name)
     batches = ExampleBatches(rows, tokenizer, runtime.device, settings.batch_size, job.seed)
-    check(rows, batches.rows, tokenizer, context_window(base.path))
+    check(rows, batches.rows, tokenizer, context_window(base.path), fix)
     job.display.say(preview(batches.rows, tokenizer, _SHOWN))
     write_atomic(job.out / "preview.txt", (preview(batches.rows, tokenizer) + "\n").encode("utf-8"))
     return batches

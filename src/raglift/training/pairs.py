@@ -20,6 +20,7 @@ class Pair:
 
     `negatives` are texts of passages that do not answer it, the hardest first, and `negative_ids` their chunks.
     `spared` names the chunks that are not to be held wrong for the query: right ones, and too likely right ones.
+    `also` names the other passages of a query with several, each of which has a pair of its own.
     """
 
     query: str
@@ -28,6 +29,7 @@ class Pair:
     negatives: tuple[str, ...] = ()
     negative_ids: tuple[str, ...] = ()
     spared: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 def asked(query: str) -> str:
@@ -40,8 +42,9 @@ def pack(
 ) -> list[list[int]]:
     """Rows of `pairs` in shuffled batches in which every pair's passage is wrong for every other pair's query.
 
-    Two pairs never meet if they share a passage, if one passage repeats much of the other's, or if they ask the same:
-    in-batch negatives would push right answers away. A pair that fits nowhere sits the epoch out.
+    Two pairs never meet if they share a passage, if one passage repeats much of the other's or is right for the other
+    too, or if they ask the same: in-batch negatives would push right answers away. A pair that fits
+    nowhere sits the epoch out.
 
     Args:
         similar: Chunk id -> ids of the chunks that repeat much of it.
@@ -52,14 +55,18 @@ def pack(
     rng.shuffle(order)
     batches: list[list[int]] = [[] for _ in range(count)]
     taken: list[set[str]] = [set() for _ in range(count)]
+    present: list[set[str]] = [set() for _ in range(count)]
     for position, row in enumerate(order):
         pair = pairs[row]
         question = asked(pair.query)
+        also = {own for other in pair.also for own in (other, *similar.get(other, ()))}
         for offset in range(count):
             at = (position + offset) % count
-            if len(batches[at]) < capacity and not {pair.chunk_id, question} & taken[at]:
+            meets = {pair.chunk_id, question} & taken[at] or also & present[at]
+            if len(batches[at]) < capacity and not meets:
                 batches[at].append(row)
-                taken[at] |= {question, pair.chunk_id, *similar.get(pair.chunk_id, ())}
+                taken[at] |= {question, pair.chunk_id, *similar.get(pair.chunk_id, ()), *also}
+                present[at].add(pair.chunk_id)
                 break
     return [batch for batch in batches if batch]
 

@@ -19,6 +19,7 @@ Encoded = tuple[list[int], list[int]]
 """Token ids and labels, equally long."""
 LEARNED = ("\u27e6", "\u27e7")
 """What the learned tokens stand between in a preview."""
+SHORTER = "Lower retrieval.top_k or corpus.chunk_tokens, or choose an llm.model with a longer context."
 _EXAMPLES = 3
 
 
@@ -37,13 +38,18 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: str) -> None:
 
 
 def check(
-    examples: Sequence[Example], rows: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase, window: int
+    examples: Sequence[Example],
+    rows: Sequence[Encoded],
+    tokenizer: PreTrainedTokenizerBase,
+    window: int,
+    fix: str = SHORTER,
 ) -> None:
     """Refuse examples whose answer is not learned to its end.
 
     Args:
         rows: The examples as they are trained on, one each.
         window: Tokens that the model can read.
+        fix: What to do about an example that cannot be learned.
 
     Raises:
         UserError: An answer is empty or cut, an example is longer than the window, or the end-of-sequence token
@@ -59,7 +65,7 @@ def check(
         raise UserError(
             f"The language model cannot learn from {len(found)} of {len(rows)} training examples.",
             f"Example {number}: {problem}. It begins: {examples[number - 1].prompt[:80]!r}",
-            "Lower retrieval.top_k or corpus.chunk_tokens, or choose an llm.model with a longer context.",
+            fix,
         )
 
 

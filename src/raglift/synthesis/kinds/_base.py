@@ -1,21 +1,49 @@
-"""What a question kind is, and the few-shot examples that the kinds share.
+"""What a question kind is: its task, its worked examples, and what makes a question of it valid.
 
-The prompts are plain continued text, one task a call: small models follow a pattern better than an instruction.
+How a writer is asked for one is the prompt style's business; a kind says what is wanted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+_SECOND = "\nSecond text: "
+
+
+def two_texts(first: str, second: str) -> str:
+    """Two texts as a writer sees them, in the place of one."""
+    return first + _SECOND + second
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A worked example: a text, what is asked of it, and the answer copied from it."""
+    """A worked example: a text, what is asked of it, and the answer copied from it; `about` says in one line what in
+    the text is asked for and why somebody would want to know it."""
 
     text: str
     asked: str
     answer: str = ""
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A written question as its kind judges it.
+
+    Attributes:
+        texts: What it is about, as many as the kind's `texts`.
+        known: Whether a word stands in any document of the corpus, in whatever inflection.
+    """
+
+    question: str
+    texts: tuple[str, ...]
+    known: Callable[[str], bool]
+
+
+def nothing_more(draft: Draft) -> str | None:
+    """The check of kinds whose validity the filters see to."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +55,13 @@ class QuestionKind:
         task: First line of the prompt.
         label: The word before what is asked.
         shots: Worked examples.
-        question: Whether it is a sentence with a question mark, and has an answer.
+        question: Whether it is a sentence with a question mark.
         answer_words: Longest answer, in words; 0 where there is none.
+        answer_shots: Worked examples of the answer where they are not `shots`; each has one.
+        description: What makes a good one, in full sentences that address a writer who sees no examples.
+        texts: How many texts of different passages one question is about, 1 or 2.
+        answerable: Whether the corpus answers it; where not, it has no evidence and trains abstention alone.
+        check: Why a question is none of this kind, in a few constant words for the funnel, or None if it is one.
     """
 
     name: str
@@ -37,27 +70,16 @@ class QuestionKind:
     shots: Sequence[Shot]
     question: bool = True
     answer_words: int = 0
+    answer_shots: Sequence[Shot] = ()
+    description: str = ""
+    texts: int = 1
+    answerable: bool = True
+    check: Callable[[Draft], str | None] = nothing_more
 
     @property
-    def prefix(self) -> str:
-        """What stands before every prompt of the kind; it does not end in white space, so that the tokens of what
-        follows do not depend on whether the two are encoded together."""
-        shots = [f"Text: {shot.text}\n{self.label}: {shot.asked}" for shot in self.shots]
-        return "\n\n".join([self.task, *shots])
-
-    def prompt(self, text: str) -> str:
-        """The continuation of the prefix that asks for a question about `text`."""
-        return f"\n\nText: {text}\n{self.label}:"
-
-    @property
-    def answer_prefix(self) -> str:
-        """What stands before every prompt for an answer."""
-        shots = [f"Text: {shot.text}\nQuestion: {shot.asked}\nAnswer: {shot.answer}" for shot in self.shots]
-        return "\n\n".join(["Each question is answered with words copied from the text.", *shots])
-
-    def answer_prompt(self, text: str, question: str) -> str:
-        """The continuation of the answer prefix that asks for the answer to `question`."""
-        return f"\n\nText: {text}\nQuestion: {question}\nAnswer:"
+    def answered(self) -> Sequence[Shot]:
+        """The worked examples of the answer."""
+        return self.answer_shots or self.shots
 
     def read_question(self, written: str) -> str:
         """What is asked, in what a writer wrote: up to the first question mark, since small models like to go on."""
