@@ -128,6 +128,9 @@ class CorpusConfig(Section):
         return self
 
 
+_DRAWN_AT = 0.7
+
+
 class SynthesisConfig(Section):
     """How questions and answers are written from the passages."""
 
@@ -156,10 +159,30 @@ class SynthesisConfig(Section):
     """Words and phrases, in any language, that the toxicity filter looks for beside its own."""
     batch_size: Count = 64
     """Questions written at once."""
-    temperature: NotNegative = 0.0
-    """0 writes the likeliest text, the same on every run."""
+    temperature: NotNegative | None = None
+    """0 writes the likeliest text; above 0 the text is drawn, by the seed. Left out: 0.7 where the local writer draws
+    several `samples`, else 0."""
+    samples: Count = 4
+    """How often the local writer draws each question, to keep the one that says most about its text."""
     review: Name | None = None
     """A file of `raglift review` with a person's verdicts: rejected questions are dropped, corrected ones replaced."""
+
+    @property
+    def temperature_or_default(self) -> float:
+        """`temperature`, or what it means when it is left out."""
+        if self.temperature is not None:
+            return self.temperature
+        return _DRAWN_AT if self.samples > 1 and self.writer is None else 0.0
+
+    @model_validator(mode="after")
+    def _drawable(self) -> SynthesisConfig:
+        if self.samples > 1 and self.temperature == 0 and self.writer is None:
+            raise wrong(
+                f"synthesis.samples ({self.samples}) needs synthesis.temperature above 0: at 0 all are one text",
+                "samples",
+                "temperature",
+            )
+        return self
 
     @model_validator(mode="after")
     def _tunable(self) -> SynthesisConfig:

@@ -181,7 +181,7 @@ class _Pipeline:
         # The review comes after it: a verdict must not have the questions written anew. Examples and a tuned writer
         # enter as inputs, by what they hold.
         left_out = {"writer", "review", "examples", "tune_writer"}
-        local = {"model", "batch_size", "temperature"} if self._llm_writer else set()
+        local = {"model", "batch_size", "temperature", "samples"} if self._llm_writer else set()
         settings = self._config.synthesis.model_dump(mode="json", exclude=left_out | local)
         settings["seed"] = self._config.seed
         if settings["filters"] is None:

@@ -117,15 +117,39 @@ def test_a_sample_does_not_depend_on_its_neighbours(
     alone = [generator.generate_samples([PROMPTS[row]], sampling, 3, prefix=HEAD)[0] for row in order]
     other = Generator(generator.model, generator.tokenizer, size)
     found = other.generate_samples([PROMPTS[row] for row in order], sampling, samples, prefix=HEAD)
-    assert found == [texts[:samples] for texts in alone]
+    for row, one in zip(found, alone, strict=True):
+        assert [sample.text for sample in row] == [sample.text for sample in one[:samples]]
+        for sample, same in zip(row, one, strict=False):
+            assert math.isclose(sample.log_probability, same.log_probability, abs_tol=1e-3)
 
 
 def test_samples_differ_and_the_first_is_that_of_generate(generator: Generator) -> None:
     sampling = Sampling(12, temperature=1.0, seed=1)
-    found = generator.generate_samples([*PROMPTS, PROMPTS[0]], sampling, 4, prefix=HEAD)
+    drawn = generator.generate_samples([*PROMPTS, PROMPTS[0]], sampling, 4, prefix=HEAD)
+    found = [[sample.text for sample in samples] for samples in drawn]
     assert [texts[0] for texts in found] == generator.generate([*PROMPTS, PROMPTS[0]], sampling, prefix=HEAD)
     assert all(len(set(texts)) > 1 for texts in found)
     assert found[0] != found[-1]  # the same prompt asked again is another draw
+
+
+def test_a_sample_knows_how_likely_it_was(generator: Generator) -> None:
+    drawn = generator.generate_samples(PROMPTS, Sampling(1, temperature=1.0, seed=1), 5, prefix=HEAD)
+    rows = [(prompt, one) for prompt, samples in zip(PROMPTS, drawn, strict=True) for one in samples]
+    scores = generator.score([prompt for prompt, _ in rows], [one.text for _, one in rows], prefix=HEAD)
+    whole = [
+        (one, score) for (_, one), score in zip(rows, scores, strict=True) if score.tokens == 1 and one.text != "\n"
+    ]
+    assert len(whole) > 5  # the others are bytes that are no text of their own
+    for one, score in whole:
+        assert score.mean_log_probability is not None
+        assert math.isclose(one.log_probability, score.mean_log_probability, abs_tol=1e-3)
+
+
+def test_a_text_ends_with_what_it_is_written_until(generator: Generator) -> None:
+    drawn = generator.generate_samples(PROMPTS, Sampling(12, temperature=1.0, seed=1, until="e"), 3, prefix=HEAD)
+    texts = [one.text for samples in drawn for one in samples]
+    assert any("e" in text for text in texts)
+    assert all(text.find("e") in (-1, len(text) - 1) for text in texts)
 
 
 def test_cold_and_narrow_samples_are_greedy(generator: Generator) -> None:

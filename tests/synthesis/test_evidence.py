@@ -27,6 +27,17 @@ def test_sentences_glued_together_are_taken_apart() -> None:
     assert [piece.rpartition(". ")[2] for piece in found] == parts
 
 
+@pytest.mark.parametrize("heading", ["Mooring_Rules", "## Rules of the quay", "3 The quay\n"])
+def test_a_heading_does_not_run_into_the_sentence_below(heading: str) -> None:
+    assert evidence_texts(f"{heading}\n{FIRST}") == [FIRST]
+    assert evidence_texts(f"{FIRST}\n{heading}\n{SECOND}") == [FIRST, SECOND]
+
+
+def test_a_wrapped_line_is_no_heading() -> None:
+    wrapped = FIRST.replace(" keeps", "\nkeeps").replace(" every", "\nEvery")
+    assert evidence_texts(wrapped) == [wrapped.replace("\n", " ")]
+
+
 def test_a_name_with_a_dot_is_not_a_seam_in_a_sentence_of_usual_length() -> None:
     text = "A counter is made by calling collections.Counter with the words that are to be counted."
     assert evidence_texts(text) == [text]

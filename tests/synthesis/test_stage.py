@@ -93,7 +93,7 @@ class Fluent:
 def test_who_writes_is_asked_without_the_passages_too(
     parts: tuple[Corpus, Encoder, FaissStore], tmp_path: Path
 ) -> None:
-    settings = SynthesisConfig(kinds={"factoid": 1.0}, filters=["closed_book"], questions_per_chunk=1.0)
+    settings = SynthesisConfig(kinds={"factoid": 1.0}, filters=["closed_book"], questions_per_chunk=1.0, samples=1)
     (tmp_path / "work").mkdir()
     writer = Fluent()
     writers = stage.Writers(lambda: cast("Generator", writer))

@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,7 @@ _LIKELIEST = 50
 class Sampling:
     """How to continue a prompt: greedily, or sampled at a temperature with a seed; `line` stops at a line end.
 
+    `until` stops after the first occurrence of a character, which stays in the text.
     A token is drawn from the 50 likeliest, and of those from the fewest that hold `top_p` of their probability.
     """
 
@@ -31,6 +33,7 @@ class Sampling:
     top_p: float = 0.95
     seed: int = 0
     line: bool = False
+    until: str = ""
 
 
 def row_seed(seed: int, ids: Sequence[int], time: int, sample: int) -> int:
@@ -57,6 +60,25 @@ def chooser(sampling: Sampling, seeds: Sequence[int], allowed: Allowed | None = 
         return _draw(logits, sampling, [draws[row].random() for row in rows])
 
     return choose
+
+
+def recording(choose: Choose, sums: list[float], silent: AbstractSet[int]) -> Choose:
+    """Chooses the same, and adds to a row's sum the log-probability that the model itself gave to its token.
+
+    Args:
+        sums: A number a row.
+        silent: Tokens that do not count: those of line ends, which are no part of a text.
+    """
+
+    def chosen(logits: Tensor, rows: Sequence[int], written: Sequence[list[int]]) -> list[int]:
+        tokens = choose(logits, rows, written)
+        scores = logits.float()
+        picked = scores.gather(1, torch.tensor(tokens, device=scores.device).unsqueeze(1)).squeeze(1)
+        for row, token, value in zip(rows, tokens, (picked - scores.logsumexp(dim=-1)).tolist(), strict=True):
+            sums[row] += 0.0 if token in silent else value
+        return tokens
+
+    return chosen
 
 
 def _only(logits: Tensor, tokens: Sequence[Sequence[int]]) -> Tensor:

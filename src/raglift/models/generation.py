@@ -12,13 +12,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raglift.errors import UserError
 from raglift.models.chat import render_chat
-from raglift.models.choosing import Allowed, Sampling, chooser, row_seed
+from raglift.models.choosing import Allowed, Sampling, chooser, recording, row_seed
 from raglift.models.decoding import decode
 from raglift.models.extraction import SpanConstraint
 from raglift.models.prefixes import Prefixes
 from raglift.models.scoring import Likelihood, likelihoods
 
-__all__ = ["Extract", "Generator", "Likelihood", "Sampling"]
+__all__ = ["Extract", "Generator", "Likelihood", "Sample", "Sampling"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,14 @@ class Extract:
 
     text: str
     avoid: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A continuation, and the natural logarithm of the probability that the model gives to it (at temperature 1)."""
+
+    text: str
+    log_probability: float
 
 
 class Generator:
@@ -49,6 +57,9 @@ class Generator:
     @cached_property
     def _line_ends(self) -> frozenset[int]:
         return frozenset(i for token, i in self.tokenizer.get_vocab().items() if "Ċ" in token or "\n" in token)
+
+    def _holding(self, character: str) -> frozenset[int]:
+        return frozenset(i for token, i in self.tokenizer.get_vocab().items() if character in token)
 
     @cached_property
     def _ends(self) -> frozenset[int]:
@@ -80,8 +91,8 @@ class Generator:
         Raises:
             UserError: A prompt is empty, and so is the prefix.
         """
-        found = self._generate(prompts, sampling, 1, prefix, extract_from, advance)
-        return [texts[0] for texts in found]
+        found = self._generate(prompts, sampling, 1, prefix, extract_from, advance, record=False)
+        return [samples[0].text for samples in found]
 
     def generate_samples(
         self,
@@ -92,7 +103,7 @@ class Generator:
         prefix: str = "",
         extract_from: Sequence[Extract] | None = None,
         advance: Callable[[int], None] = lambda _: None,
-    ) -> list[list[str]]:
+    ) -> list[list[Sample]]:
         """Several continuations of each prompt, which is read once for all of them.
 
         The first sample is what `generate` gives, and the others do not change when there are more of them.
@@ -109,7 +120,7 @@ class Generator:
                 "At temperature 0 there is one continuation, the likeliest; there is at least one sample.",
                 "Set a temperature above 0, or ask for one sample.",
             )
-        return self._generate(prompts, sampling, samples, prefix, extract_from, advance)
+        return self._generate(prompts, sampling, samples, prefix, extract_from, advance, record=True)
 
     @torch.inference_mode()
     def score(
@@ -145,13 +156,16 @@ class Generator:
         prefix: str,
         extract_from: Sequence[Extract] | None,
         advance: Callable[[int], None],
-    ) -> list[list[str]]:
+        record: bool,
+    ) -> list[list[Sample]]:
         encoded = self._encode(prompts)
         seeds = list(_seeds(encoded, sampling.seed, samples))
         begin, own = self.prefixes.split(self._encode([prefix])[0], encoded)
         order = sorted(range(len(prompts)), key=lambda row: (-len(own[row]), row))
         size = max(1, self.batch_size // samples)
-        found: list[list[str]] = [[] for _ in prompts]
+        found: list[list[Sample]] = [[] for _ in prompts]
+        ends = self._ends | (self._holding(sampling.until) if sampling.until else frozenset[int]())
+        ends |= self._line_ends if sampling.line else frozenset[int]()
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             allowed = None
@@ -162,10 +176,13 @@ class Generator:
             logits = batch.read([own[row] for row in rows], sampling.max_new_tokens)[:, -1]
             batch.spread(samples)
             logits = logits.repeat_interleave(samples, dim=0)
-            ends = self._ends | self._line_ends if sampling.line else self._ends
-            texts = self._texts(decode(batch, logits, choose, ends, sampling.max_new_tokens), sampling.line)
+            sums = [0.0] * len(logits)
+            if record:
+                choose = recording(choose, sums, self._ends | self._line_ends)
+            texts = self._texts(decode(batch, logits, choose, ends, sampling.max_new_tokens), sampling)
+            drawn = list(map(Sample, texts, sums))
             for place, row in enumerate(rows):
-                found[row] = texts[place * samples : (place + 1) * samples]
+                found[row] = drawn[place * samples : (place + 1) * samples]
             advance(len(rows))
         return found
 
@@ -181,9 +198,13 @@ class Generator:
             sampling.max_new_tokens - 1,
         ).allowed
 
-    def _texts(self, written: list[list[int]], line: bool) -> list[str]:
+    def _texts(self, written: list[list[int]], sampling: Sampling) -> list[str]:
         texts = self.tokenizer.batch_decode(written, skip_special_tokens=True)
-        return [text.split("\n", 1)[0] if line else text for text in texts]
+        if sampling.line:
+            texts = [text.split("\n", 1)[0] for text in texts]
+        if sampling.until:
+            texts = [head + mark for head, mark, _ in (text.partition(sampling.until) for text in texts)]
+        return texts
 
 
 def _seeds(encoded: Sequence[Sequence[int]], seed: int, samples: int) -> Iterator[list[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from raglift.config import SynthesisConfig
 from raglift.corpus.evidence import Locator
@@ -13,7 +13,7 @@ from raglift.records import Evidence, QAPair, content_id
 from raglift.synthesis.candidate import Accepted, Candidate, QuestionFilter
 from raglift.synthesis.filters._load import load_filters
 from raglift.synthesis.human_examples import HumanExamples
-from raglift.synthesis.kinds._base import Draft
+from raglift.synthesis.kinds._base import Draft, QuestionKind
 from raglift.synthesis.vocabulary import Vocabulary
 
 
@@ -29,6 +29,14 @@ class Rules:
     filters: Sequence[QuestionFilter]
     known: Callable[[str], bool]
     examples: HumanExamples
+
+    def fits(self, kind: QuestionKind, parts: Sequence[tuple[str, str]], question: str) -> bool:
+        """Whether a question about these texts, each with its chunk's id, would pass as far as can be said before it
+        has an answer and a rank."""
+        unanswered, text = replace(kind, answer_words=0), " ".join(text for _, text in parts)
+        several = tuple(parts) if len(parts) > 1 else ()
+        candidate = Candidate(parts[0][0], text, unanswered, "train", question, "", 1, text, parts=several)
+        return self.reason(candidate, Accepted()) is None
 
     def reason(self, candidate: Candidate, accepted: Accepted) -> str | None:
         """Why the candidate is dropped, by the first rule that it breaks, or None if it may stay."""

@@ -82,7 +82,7 @@ def llm_writer(settings: SynthesisConfig, seed: int, given: LLM | None = None) -
     return LLMWriter(
         llm,
         config,
-        content_id("llm writer", decides, settings.temperature),
+        content_id("llm writer", decides, settings.temperature_or_default),
         f"{config.model} at {config.url or _OLLAMA}",
         (key,) if key else (),
     )
@@ -197,8 +197,8 @@ def _openai_like(config: WriterConfig, key: str | None, settings: SynthesisConfi
         is_chat_model=config.chat,
         context_window=_WINDOW + config.output_tokens,
         max_tokens=config.output_tokens,
-        temperature=settings.temperature,
-        additional_kwargs={"seed": seed} if settings.temperature else {},
+        temperature=settings.temperature_or_default,
+        additional_kwargs={"seed": seed} if settings.temperature_or_default else {},
         max_retries=0,
         timeout=config.timeout,
     )
@@ -213,7 +213,7 @@ def _ollama(config: WriterConfig, key: str | None, settings: SynthesisConfig, se
     llm: LLM = Ollama(
         model=config.model or "",
         base_url=config.url or _OLLAMA,
-        temperature=settings.temperature,
+        temperature=settings.temperature_or_default,
         context_window=_WINDOW + config.output_tokens,  # unset, Ollama is asked for it when the object is described
         request_timeout=config.timeout,
         additional_kwargs={"num_predict": config.output_tokens, "seed": seed},

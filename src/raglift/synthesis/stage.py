@@ -18,7 +18,7 @@ from raglift.models.encoder import Encoder
 from raglift.models.generation import Generator
 from raglift.progress import Progress
 from raglift.records import QAPair, write_jsonl
-from raglift.synthesis.accepting import accept, rules_of
+from raglift.synthesis.accepting import Rules, accept, rules_of
 from raglift.synthesis.asking import Asking, asking_of, kinds_of
 from raglift.synthesis.candidate import Candidate
 from raglift.synthesis.guesses import asks_closed_book, with_guesses
@@ -63,7 +63,7 @@ def build(
     asking, shown = with_examples(asking_of(settings), examples, job.seed)
     assignments, left_out = planned(settings, corpus, job.seed, examples)
     rules = rules_of(settings, corpus, examples)
-    written, notes = _written(settings, asking, assignments, writers, job, asks_closed_book(rules.filters))
+    written, notes = _written(settings, asking, assignments, rules, writers, job)
     candidates = _candidates(written, asking.kinds, corpus, encoder, store, job.display)
     candidates = with_guesses(candidates, rules, settings.batch_size, writers.local, writers.llm, job)
     with job.display.stage("filtering questions", len(candidates), "questions") as bar:
@@ -125,18 +125,20 @@ def _written(
     settings: SynthesisConfig,
     asking: Asking,
     assignments: Sequence[Assignment],
+    rules: Rules,
     writers: Writers,
     job: Job,
-    closed_book: bool,
 ) -> tuple[list[Written], Counter[str]]:
     """What was written, and how many replies were of no use, by reason."""
     journal = Journal(job.out / WORK / "written.jsonl")
     try:
         if writers.llm is not None:
-            return write_with_llm(assignments, writers.llm, asking, journal, job.display, closed_book)
+            guessed = asks_closed_book(rules.filters)
+            return write_with_llm(assignments, writers.llm, asking, journal, job.display, guessed)
         done = finished(assignments, settings.batch_size, journal)
         with job.display.stage("writing questions", len(assignments), "questions", done=done) as bar:
-            writing = Writing(settings.batch_size, settings.temperature, job.seed)
+            how = settings.batch_size, settings.temperature_or_default, job.seed, settings.samples
+            writing = Writing(*how, fits=rules.fits)
             return list(write(assignments, asking, writing, writers.local, journal, bar.advance)), Counter()
     finally:
         journal.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -16,7 +16,8 @@ from raglift.models.generation import Extract, Generator, Sampling
 from raglift.records import Chunk, content_id
 from raglift.synthesis.asking import Asking
 from raglift.synthesis.evidence import evidence_texts
-from raglift.synthesis.kinds._base import two_texts
+from raglift.synthesis.kinds._base import QuestionKind, two_texts
+from raglift.synthesis.selection import NOTHING, informative
 from raglift.synthesis.styles._base import PromptStyle
 from raglift.synthesis.words import words
 
@@ -82,11 +83,20 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """How a local writer goes about it; `seed` is the first batch's, and every other has its own."""
+    """How a local writer goes about it.
+
+    Attributes:
+        seed: The first batch's; every other has its own.
+        samples: How often a question is drawn, before one is kept.
+        fits: Whether a question of a kind about an assignment's parts may be kept, as far as can be said before it is
+            answered.
+    """
 
     batch_size: int
     temperature: float
     seed: int
+    samples: int = 1
+    fits: Callable[[QuestionKind, Sequence[tuple[str, str]], str], bool] = lambda kind, parts, question: True
 
 
 def write(
@@ -105,8 +115,7 @@ def write(
     for unit, (kind, batch) in enumerate(_batches(assignments, writing.batch_size)):
         name = _unit_name(unit, kind, batch)
         if name not in journal:
-            seed = writing.seed + unit
-            journal.append(name, _write_batch(batch, asking, generator(), writing.temperature, seed))
+            journal.append(name, _write_batch(batch, asking, generator(), replace(writing, seed=writing.seed + unit)))
             advance(len(batch))
         for assignment, (question, answer) in zip(batch, journal[name], strict=True):
             yield Written(assignment, question, answer)
@@ -134,15 +143,12 @@ def _batches(assignments: Sequence[Assignment], size: int) -> Iterator[tuple[str
 
 
 def _write_batch(
-    batch: Sequence[Assignment], asking: Asking, generator: Generator, temperature: float, seed: int
+    batch: Sequence[Assignment], asking: Asking, generator: Generator, writing: Writing
 ) -> list[list[Any]]:
     """[Question, answer] for each assignment of a batch, which are of one kind."""
     kind, style = asking.kinds[batch[0].kind], asking.style
     texts = [assignment.shown for assignment in batch]
-    sampling = Sampling(style.question_tokens, temperature, seed=seed, line=True)
-    prompts = [style.prompt(kind, text) for text in texts]
-    prefix, prompts = rendered(style, generator.tokenizer, style.prefix(kind), prompts)
-    asked = [style.read(kind, text) for text in generator.generate(prompts, sampling, prefix=prefix)]
+    asked = _questions(kind, style, batch, generator, writing)
     if not kind.answer_words:
         return [[question, ""] for question in asked]
     prompts = [style.answer_prompt(kind, text, question) for text, question in zip(texts, asked, strict=True)]
@@ -152,6 +158,25 @@ def _write_batch(
         prompts, Sampling(2 * kind.answer_words + 1, line=True), prefix=prefix, extract_from=sources
     )
     return [[question, kind.read_answer(answer)] for question, answer in zip(asked, answers, strict=True)]
+
+
+def _questions(
+    kind: QuestionKind, style: PromptStyle, batch: Sequence[Assignment], generator: Generator, writing: Writing
+) -> list[str]:
+    """What is asked about each text: the only sample, or the one that says most about it."""
+    prompts = [style.prompt(kind, text) for text in [*(assignment.shown for assignment in batch), NOTHING]]
+    prefix, (*prompts, empty) = rendered(style, generator.tokenizer, style.prefix(kind), prompts)
+    sampling = Sampling(
+        style.question_tokens, writing.temperature, seed=writing.seed, line=True, until=style.until(kind)
+    )
+    if writing.samples == 1:
+        return [style.read(kind, written) for written in generator.generate(prompts, sampling, prefix=prefix)]
+
+    def fit(row: int, written: str) -> bool:
+        return writing.fits(kind, batch[row].parts, style.read(kind, written))
+
+    drawn = generator.generate_samples(prompts, sampling, writing.samples, prefix=prefix)
+    return [style.read(kind, best) for best in informative(generator, drawn, empty, prefix, fit)]
 
 
 def rendered(

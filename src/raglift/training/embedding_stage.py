@@ -88,8 +88,7 @@ def build(
         job.display.warn(_why_not(bool(strategies), len(rows), "pairs"))
         write_outcome(job.out, "embedding", base, settings.strategies, None, None)
         return
-    model = load_encoder(base.path, runtime)
-    _without_attention_dropout(model)
+    model = ready_to_train(base, runtime)
     batches = PairBatches(rows, corpus.similar, model, settings.batch_size, job.seed)
     loop = recipe.loop_settings(settings, "embedding", strategies, len(rows), len(batches))
     objective = plugins.load("objective", settings.objective)
@@ -104,13 +103,18 @@ def build(
     write_outcome(job.out, "embedding", base, settings.strategies, fitted, loop)
 
 
-def _without_attention_dropout(model: nn.Module) -> None:
-    """Dropout of attention weights off, of hidden states as the model has it: the fused attention kernels of the
-    processor know none, and without them a step of MiniLM takes 2.7 times as long."""
+def ready_to_train(base: FoundModel, runtime: Runtime) -> SentenceTransformer:
+    """The base model as a training begins with it.
+
+    Dropout of attention weights is off, that of hidden states as the model has it: the fused attention kernels of the
+    processor know none, and without them a step of MiniLM takes 2.7 times as long.
+    """
+    model = load_encoder(base.path, runtime)
     for module in model.modules():
         dropout = getattr(module, "dropout", None)
         if type(module).__name__.endswith("SelfAttention") and isinstance(dropout, nn.Dropout):
             dropout.p = 0.0
+    return model
 
 
 def _why_not(strategies: bool, rows: int, what: str) -> str:

@@ -35,6 +35,9 @@ class PromptStyle(Protocol):
     def reply(self, kind: QuestionKind, shot: Shot) -> str:
         """What a writer that does as it is told would write about a worked example's text."""
 
+    def until(self, kind: QuestionKind) -> str:
+        """The character with which a local writer's reply is complete; empty where only the line's end ends it."""
+
     def read(self, kind: QuestionKind, written: str) -> str:
         """What is asked, in the continuation of a prompt that a local writer wrote."""
 

@@ -33,6 +33,10 @@ class Descriptive:
         """What the example asks."""
         return shot.asked
 
+    def until(self, kind: QuestionKind) -> str:
+        """The first question mark."""
+        return "?" if kind.question else ""
+
     def read(self, kind: QuestionKind, written: str) -> str:
         """What is asked, without label, quotes and preamble: who answers a turn likes to add them."""
         return question_in(kind, written)

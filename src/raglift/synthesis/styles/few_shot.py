@@ -40,6 +40,10 @@ class FewShot:
         """What the example asks."""
         return shot.asked
 
+    def until(self, kind: QuestionKind) -> str:
+        """The first question mark: small models like to go on after it."""
+        return "?" if kind.question else ""
+
     def read(self, kind: QuestionKind, written: str) -> str:
         """All of it, up to the first question mark where the kind has one."""
         return kind.read_question(written)

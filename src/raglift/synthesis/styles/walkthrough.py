@@ -33,6 +33,10 @@ class Walkthrough(FewShot):
         """The text, and the label of the thought."""
         return f"\n\nText: {text}\n{_ABOUT}"
 
+    def until(self, kind: QuestionKind) -> str:
+        """The thought may ask something too."""
+        return ""
+
     def reply(self, kind: QuestionKind, shot: Shot) -> str:
         """The thought, then what the example asks. An example of somebody's own that comes without a thought gets one
         made of its answer."""
