@@ -20,7 +20,7 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from typing import Any
 from torch import nn
 
 from raglift import plugins
+from raglift.artifacts import write_json
 from raglift.config import Config, config_from_dict
 from raglift.corpus import stage as corpus_stage
 from raglift.evaluation.retrieval import score_rankings
@@ -48,6 +49,7 @@ from raglift.records import QAPair, read_jsonl
 from raglift.strategies.full import Full
 from raglift.synthesis import stage as synthesis_stage
 from raglift.synthesis.human_examples import HumanExamples
+from raglift.synthesis.inverse_cloze import with_inverse_clozes
 from raglift.synthesis.training_sets import embedding_pairs
 from raglift.training import recipe
 from raglift.training.embedding_stage import ready_to_train
@@ -62,7 +64,7 @@ NAIVE = "Write a question that the following text answers. Reply with the questi
 class Bench:
     """One set: its corpus, its base index, and the three ways to pairs."""
 
-    def __init__(self, beir: str, questions: int | None, seed: int, work: Path) -> None:
+    def __init__(self, beir: str, questions: int | None, seed: int, work: Path, within_title: bool) -> None:
         settings: dict[str, Any] = {
             "data": {"beir": beir},
             "seed": seed,
@@ -71,6 +73,7 @@ class Bench:
         }
         self.config: Config = config_from_dict(settings)
         self.name = Path(beir).name
+        self.within_title = within_title
         self.folder = work / self.name / str(seed)
         self.runtime: Runtime = resolve(self.config.runtime, work)
         self.base = find_model(self.config.embedding.model)
@@ -118,7 +121,9 @@ class Bench:
         kept = read_jsonl(job.out / "questions.jsonl", QAPair)
         funnel = json.loads((job.out / "funnel.json").read_text("utf-8"))
         written = next(row["count"] for row in funnel if row["reason"] == "questions written")
-        return embedding_pairs(kept, self.corpus), {"written": written, "kept": len(kept)}
+        share = self.config.embedding.inverse_cloze
+        pairs = with_inverse_clozes(embedding_pairs(kept, self.corpus), self.corpus, share, self.config.seed)
+        return pairs, {"written": written, "kept": len(kept)}
 
     def naive(self) -> tuple[list[Pair], dict[str, int]]:
         """One question a passage, as it comes."""
@@ -135,12 +140,11 @@ class Bench:
 
     def pseudo_queries(self) -> tuple[list[Pair], dict[str, int]]:
         """A title that stands for one document alone, and each passage's first sentence against the rest of it."""
-        titles = Counter(str(document.metadata.get("title", "")) for document in self.corpus.documents)
-        title_of = {document.id: str(document.metadata.get("title", "")) for document in self.corpus.documents}
+        titles = Counter(self._title.values())
         chunks = self.corpus.chunks[: self.config.synthesis.max_questions]
         pairs = []
         for chunk in chunks:
-            title = title_of[chunk.document_id]
+            title = self._title[chunk.document_id]
             if title and titles[title] == 1:
                 pairs.append(Pair(title, chunk.text.removeprefix(title).strip() or chunk.text, chunk.id))
             first, mark, rest = chunk.text.partition(". ")
@@ -173,32 +177,55 @@ class Bench:
         store.add_vectors(
             [index_stage.node(chunk) for chunk in chunks], encoder.encode([chunk.text for chunk in chunks], "passage")
         )
-        found: list[Ranking] = dense_rankings(store, encoder.encode([q.question for q in questions], "query"), DEPTH)
-        rankings = {question.id: ranking for question, ranking in zip(questions, found, strict=True)}
         documents = {chunk.id: chunk.document_id for chunk in chunks}
+        depth = len(chunks) if self.within_title else DEPTH
+        found: list[Ranking] = dense_rankings(store, encoder.encode([q.question for q in questions], "query"), depth)
+        rankings = {
+            question.id: self._allowed(question, ranking, documents)
+            for question, ranking in zip(questions, found, strict=True)
+        }
         values: dict[str, dict[str, float]] = {metric: {} for metric in METRICS}
         for score in score_rankings(questions, rankings, METRICS, documents, arm):
             if score.value is not None:
                 values[score.metric][score.qa_id] = score.value
         return values
 
+    @cached_property
+    def _title(self) -> dict[str, str]:
+        return {document.id: str(document.metadata.get("title", "")) for document in self.corpus.documents}
+
+    def _allowed(self, question: QAPair, ranking: Ranking, documents: Mapping[str, str]) -> Ranking:
+        """The ranking, or what of it has the title of a document that answers the question."""
+        if not self.within_title:
+            return ranking
+        titles = {self._title[evidence.document_id] for evidence in question.evidence}
+        return tuple(hit for hit in ranking if self._title[documents[hit[0]]] in titles)[:DEPTH]
+
     def run(self, arms: Sequence[str]) -> dict[str, Any]:
         """The base's figures, and every arm's against it."""
-        cluster = {q.id: q.evidence[0].document_id for q in self.corpus.human if q.evidence}
         base = self.scores(self.encoder, "base")
         result: dict[str, Any] = {"questions": len(base[METRICS[0]]), "base": _means(base)}
         print(self.name, "base", result["base"], flush=True)
         for arm in arms:
-            start = time.perf_counter()
-            pairs, counts = getattr(self, arm)()
-            written = time.perf_counter() - start
-            tuned = self.scores(self.tuned(pairs, arm), arm)
-            result[arm] = {**counts, "pairs": len(pairs), "writing_seconds": round(written), **_means(tuned)}
-            for metric in METRICS:
-                lift = compare(tuned[metric], base[metric], Resampling(cluster, self.config.seed))
-                result[arm][f"{metric} lift"] = [round(x, 4) for x in (lift.delta, lift.ci_low, lift.ci_high)]
+            kept = self.folder / f"{arm}.json"
+            if not kept.exists():
+                write_json(kept, self.measured(arm, base))
+            result[arm] = json.loads(kept.read_text("utf-8"))
             print(self.name, arm, result[arm], flush=True)
         return result
+
+    def measured(self, arm: str, base: dict[str, dict[str, float]]) -> dict[str, Any]:
+        """What an arm writes, and what training on it makes of the base."""
+        start = time.perf_counter()
+        pairs, counts = getattr(self, arm)()
+        written = time.perf_counter() - start
+        tuned = self.scores(self.tuned(pairs, arm), arm)
+        found: dict[str, Any] = {**counts, "pairs": len(pairs), "writing_seconds": round(written), **_means(tuned)}
+        cluster = {q.id: q.evidence[0].document_id for q in self.corpus.human if q.evidence}
+        for metric in METRICS:
+            lift = compare(tuned[metric], base[metric], Resampling(cluster, self.config.seed))
+            found[f"{metric} lift"] = [round(value, 4) for value in (lift.delta, lift.ci_low, lift.ci_high)]
+        return found
 
 
 def _means(values: dict[str, dict[str, float]]) -> dict[str, float]:
@@ -212,11 +239,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="where intermediate results are kept")
     parser.add_argument("--questions", type=int, help="most questions written for a set; all passages otherwise")
     parser.add_argument("--arms", nargs="+", default=["raglift", "naive", "pseudo_queries"])
+    parser.add_argument(
+        "--within-title",
+        nargs="*",
+        default=[],
+        help="sets (folder names) whose questions repeat across documents: ranked are the documents of one title",
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     sets = {}
     for beir in arguments.beir:
-        bench = Bench(beir, arguments.questions, arguments.seed, arguments.work)
+        within = Path(beir).name in arguments.within_title
+        bench = Bench(beir, arguments.questions, arguments.seed, arguments.work, within)
         sets[bench.name] = bench.run(arguments.arms)
     print(json.dumps({"bench": "synthesis_quality", "seed": arguments.seed, "sets": sets}))
 

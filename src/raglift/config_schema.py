@@ -240,6 +240,8 @@ class EmbeddingConfig(TuningConfig):
     """Questions a step; with in-batch negatives it decides how many negatives each has."""
     weight_decay: NotNegative = Field(default=0.01, description=_ABOUT["weight_decay"])
     evaluations: Count = Field(default=4, description=_ABOUT["evaluations"])
+    inverse_cloze: Part = 0.0
+    """Share of the training pairs that are inverse clozes: a sentence of a passage as the query for the rest of it."""
     hard_negatives: NotNegativeInt = 0
     """Most wrong passages trained against for each question, from the ranks past its own in the base index; 0: none."""
     hard_negative_ceiling: PositiveShare = 0.95

@@ -40,6 +40,7 @@ from raglift.synthesis import hard_negatives, review, training_sets, tuned_write
 from raglift.synthesis import stage as synthesis_stage
 from raglift.synthesis.example_sources import examples_of, given_examples, with_taught
 from raglift.synthesis.human_examples import warn_of_left_out
+from raglift.synthesis.inverse_cloze import with_inverse_clozes
 from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.review_file import read_rows
 from raglift.training import embedding_stage, llm_stage
@@ -292,6 +293,7 @@ class _Pipeline:
                 if mined
                 else training_sets.embedding_pairs(_synthetic(questions), self._loaded)
             )
+            pairs = with_inverse_clozes(pairs, self._loaded, self._config.embedding.inverse_cloze, job.seed)
             embedding_stage.build(
                 self._config.embedding, pairs, dev, self._loaded, self._models.embedding, self._runtime, job
             )
