@@ -129,6 +129,7 @@ class CorpusConfig(Section):
 
 
 _DRAWN_AT = 0.7
+_DRAWN = 4
 
 
 class SynthesisConfig(Section):
@@ -162,8 +163,9 @@ class SynthesisConfig(Section):
     temperature: NotNegative | None = None
     """0 writes the likeliest text; above 0 the text is drawn, by the seed. Left out: 0.7 where the local writer draws
     several `samples`, else 0."""
-    samples: Count = 4
-    """How often the local writer draws each question, to keep the one that says most about its text."""
+    samples: Count | None = None
+    """How often the local writer draws each question, to keep the one that says most about its text. Left out: 4, or 1
+    at temperature 0."""
     review: Name | None = None
     """A file of `raglift review` with a person's verdicts: rejected questions are dropped, corrected ones replaced."""
 
@@ -172,13 +174,21 @@ class SynthesisConfig(Section):
         """`temperature`, or what it means when it is left out."""
         if self.temperature is not None:
             return self.temperature
-        return _DRAWN_AT if self.samples > 1 and self.writer is None else 0.0
+        return _DRAWN_AT if self.samples_or_default > 1 and self.writer is None else 0.0
+
+    @property
+    def samples_or_default(self) -> int:
+        """`samples`, or what it means when it is left out."""
+        if self.samples is not None:
+            return self.samples
+        return 1 if self.temperature == 0 else _DRAWN
 
     @model_validator(mode="after")
     def _drawable(self) -> SynthesisConfig:
-        if self.samples > 1 and self.temperature == 0 and self.writer is None:
+        if self.samples_or_default > 1 and self.temperature == 0 and self.writer is None:
             raise wrong(
-                f"synthesis.samples ({self.samples}) needs synthesis.temperature above 0: at 0 all are one text",
+                f"synthesis.samples ({self.samples}) needs synthesis.temperature above 0: at 0 all are one text; leave "
+                "one of them out",
                 "samples",
                 "temperature",
             )
