@@ -172,6 +172,13 @@ VALID = "data: {documents: d}\n"
             VALID + "synthesis:\n  kinds:\n    factoid: 0\n",
             ["a.yaml:4: synthesis.kinds.factoid must be greater than 0"],
         ),
+        (
+            VALID + "synthesis:\n  kinds: {factoid: 1.0e+308}\n",
+            ["a.yaml:3: synthesis.kinds.factoid must be less than or equal to"],
+        ),
+        (VALID + "synthesis:\n  examples: ~nobody-here/x\n", ["a.yaml:3: synthesis.examples", "no home folder"]),
+        ("data: {documents: ~nobody-here/x}\n", ["a.yaml:1: data.documents", "no home folder"]),
+        (VALID + 'workspace: "a\\0b"\n', ["a.yaml:2: workspace", "zero byte"]),
         (VALID + "synthesis:\n  kinds: {}\n", ["a.yaml:3: synthesis.kinds must not be empty"]),
         (
             VALID + "synthesis:\n  style: few-shots\n",
