@@ -192,7 +192,7 @@ def _funnel(
 ) -> list[tuple[str, int]]:
     counts: list[tuple[str, int]] = [
         ("chunks that were asked about", len({item.assignment.chunk_id for item in written})),
-        ("chunks without a readable sentence", chunks - len({item.assignment.chunk_id for item in written})),
+        ("chunks not asked about", chunks - len({item.assignment.chunk_id for item in written})),
         ("questions written", len(written)),
     ]
     counts += sorted(notes.items()) + sorted(dropped.items())
