@@ -172,6 +172,13 @@ VALID = "data: {documents: d}\n"
             VALID + "synthesis:\n  kinds:\n    factoid: 0\n",
             ["a.yaml:4: synthesis.kinds.factoid must be greater than 0"],
         ),
+        (
+            VALID + "synthesis:\n  kinds: {factoid: 1.0e+308}\n",
+            ["a.yaml:3: synthesis.kinds.factoid must be less than or equal to"],
+        ),
+        (VALID + "synthesis:\n  examples: ~nobody-here/x\n", ["a.yaml:3: synthesis.examples", "no home folder"]),
+        ("data: {documents: ~nobody-here/x}\n", ["a.yaml:1: data.documents", "no home folder"]),
+        (VALID + 'workspace: "a\\0b"\n', ["a.yaml:2: workspace", "zero byte"]),
         (VALID + "synthesis:\n  kinds: {}\n", ["a.yaml:3: synthesis.kinds must not be empty"]),
         (
             VALID + "synthesis:\n  style: few-shots\n",
@@ -451,6 +458,7 @@ def test_dictionaries_from_python() -> None:
 
 
 text = st.text(min_size=1, max_size=30)
+path_name = text.filter(lambda name: "\0" not in name and not name.startswith("~"))
 share = st.integers(0, 100)
 positive = st.floats(min_value=1e-12, max_value=1e12, allow_nan=False)
 spec = st.one_of(
@@ -465,9 +473,12 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
     dev = draw(st.integers(0, 100 - train))
     return {
         "run": draw(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,20}", fullmatch=True)),
-        "workspace": draw(text),
+        "workspace": draw(path_name),
         "seed": draw(st.integers(0, 2**32 - 1)),
-        "data": {draw(st.sampled_from(["documents", "beir"])): draw(text), "questions": draw(st.none() | text)},
+        "data": {
+            draw(st.sampled_from(["documents", "beir"])): draw(path_name),
+            "questions": draw(st.none() | path_name),
+        },
         "corpus": {"train": train / 100, "dev": dev / 100, "test": (100 - train - dev) / 100},
         "synthesis": {
             "kinds": draw(st.dictionaries(st.sampled_from(NAMES["question kind"]), positive, min_size=1)),

@@ -88,6 +88,24 @@ def test_the_dev_questions_become_the_worked_examples(
         raglift.run(few, quiet=True)
 
 
+def test_other_examples_are_other_questions(
+    config: dict[str, Any],  # noqa: F811
+    workspace: Path,
+    tmp_path: Path,
+) -> None:
+    def cached(rows: list[dict[str, Any]]) -> dict[str, bool]:
+        synthesis = {**config["synthesis"], "examples": write_rows(tmp_path / "examples.jsonl", rows)}
+        run = raglift.run({**config, "workspace": str(workspace), "synthesis": synthesis}, quiet=True)
+        return {stage["name"]: stage["cached"] for stage in run.report["stages"]}
+
+    cached(examples())
+    assert cached(examples())["synthesis"]
+    other = [{**row, "question": row["question"].replace("boat", "ship")} for row in examples()]
+    found = cached(other)
+    assert found["corpus"]
+    assert not found["synthesis"]
+
+
 def test_a_tuned_writer_writes_about_other_documents_however_often_it_is_killed(
     config: dict[str, Any],  # noqa: F811
     tmp_path: Path,

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import random
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -45,7 +46,7 @@ from raglift.models.fused import quicken
 from raglift.models.generation import Generator, Sampling
 from raglift.models.llm import load_causal_lm, load_tokenizer
 from raglift.progress import Progress
-from raglift.records import QAPair, read_jsonl
+from raglift.records import Chunk, QAPair, read_jsonl
 from raglift.strategies.full import Full
 from raglift.synthesis import stage as synthesis_stage
 from raglift.synthesis.human_examples import HumanExamples
@@ -74,7 +75,7 @@ class Bench:
         self.config: Config = config_from_dict(settings)
         self.name = Path(beir).name
         self.within_title = within_title
-        self.folder = work / self.name / str(seed)
+        self.folder = work / self.name / f"{seed}-{questions or 'all'}"
         self.runtime: Runtime = resolve(self.config.runtime, work)
         self.base = find_model(self.config.embedding.model)
 
@@ -125,9 +126,17 @@ class Bench:
         pairs = with_inverse_clozes(embedding_pairs(kept, self.corpus), self.corpus, share, self.config.seed)
         return pairs, {"written": written, "kept": len(kept)}
 
+    @cached_property
+    def passages(self) -> list[Chunk]:
+        """What the baselines are made of: all, or as many as there may be questions, drawn by lot as raglift does."""
+        most = self.config.synthesis.max_questions
+        if most is None or most >= len(self.corpus.chunks):
+            return self.corpus.chunks
+        return random.Random(f"{self.config.seed}/passages").sample(self.corpus.chunks, most)
+
     def naive(self) -> tuple[list[Pair], dict[str, int]]:
         """One question a passage, as it comes."""
-        chunks = self.corpus.chunks[: self.config.synthesis.max_questions]
+        chunks = self.passages
         journal = Journal(self.job("naive").out / "written.jsonl")
         if "questions" not in journal:
             generator = self.generator()
@@ -141,9 +150,8 @@ class Bench:
     def pseudo_queries(self) -> tuple[list[Pair], dict[str, int]]:
         """A title that stands for one document alone, and each passage's first sentence against the rest of it."""
         titles = Counter(self._title.values())
-        chunks = self.corpus.chunks[: self.config.synthesis.max_questions]
         pairs = []
-        for chunk in chunks:
+        for chunk in self.passages:
             title = self._title[chunk.document_id]
             if title and titles[title] == 1:
                 pairs.append(Pair(title, chunk.text.removeprefix(title).strip() or chunk.text, chunk.id))

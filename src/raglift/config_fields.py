@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -59,6 +60,16 @@ def _plugin(kind: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _path(name: str) -> str:
+    if "\0" in name:
+        raise wrong(f"{shown(name)} is no path: it holds a zero byte")
+    try:
+        Path(name).expanduser()
+    except RuntimeError as error:
+        raise wrong(f"{shown(name)} is no path: there is no home folder of that name") from error
+    return name
+
+
 def _auto_or(number: type[int] | type[float]) -> BeforeValidator:
     def check(value: object) -> object:
         is_number = isinstance(value, number | int) and not isinstance(value, bool)
@@ -111,6 +122,7 @@ RunName = Annotated[
     Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=100),
 ]
 Name = Annotated[str, Field(min_length=1)]
+PathName = Annotated[Name, AfterValidator(_path)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
@@ -120,6 +132,8 @@ Tokens = Annotated[int, Field(ge=16)]
 NotNegativeInt = Annotated[int, Field(ge=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(gt=0, le=1e300)]
+"""Bounded, so that a sum of weights is a number."""
 AutoFloat = Annotated[float | Literal["auto"], _auto_or(float)]
 AutoInt = Annotated[int | Literal["auto"], _auto_or(int)]
 RetrievalMetric = Annotated[str, AfterValidator(_retrieval_metric)]

@@ -17,6 +17,7 @@ from raglift.config_fields import (
     NotNegativeInt,
     Objective,
     Part,
+    PathName,
     Positive,
     PositiveShare,
     Prompt,
@@ -31,6 +32,7 @@ from raglift.config_fields import (
     Share,
     Strategy,
     Tokens,
+    Weight,
     wrong,
 )
 from raglift.config_writer import WriterConfig
@@ -39,13 +41,13 @@ from raglift.config_writer import WriterConfig
 class DataConfig(Section):
     """What the pipeline is built for: exactly one of `documents` and `beir`."""
 
-    documents: Name | None = None
+    documents: PathName | None = None
     """"python-reference" (shipped with raglift), a folder of files, or a .urls file (an address a line)."""
     network: bool = False
     """Whether the addresses of a .urls file may be fetched."""
-    beir: Name | None = None
+    beir: PathName | None = None
     """A folder in BEIR layout: corpus.jsonl, queries.jsonl, qrels/."""
-    questions: Name | None = None
+    questions: PathName | None = None
     """JSON Lines of human questions: id, question, answer, topics, quotes."""
     dev_share: Part | None = None
     """Share of the human questions, whole document groups at a time, that is used for choosing and never for the
@@ -129,6 +131,7 @@ class CorpusConfig(Section):
 
 
 _DRAWN_AT = 0.7
+_DRAWN = 4
 
 
 class SynthesisConfig(Section):
@@ -138,12 +141,12 @@ class SynthesisConfig(Section):
     """The local language model that writes them: a known name or a folder."""
     writer: WriterConfig | None = None
     """A remote or passed language model that writes them instead; null: `model` writes, and no network is used."""
-    examples: Name | None = None
+    examples: PathName | None = None
     """People's examples, which replace the built-in ones that the writer is shown: "dev" for the human questions of the
     development split, or a JSON Lines file of text, question, answer and document; null: the built-in ones."""
     tune_writer: bool = False
     """Whether `model` is tuned on the examples before it writes; needs at least 64 of them."""
-    kinds: dict[QuestionKind, Positive] = Field(
+    kinds: dict[QuestionKind, Weight] = Field(
         default={"factoid": 2.0, "explanation": 2.0, "keyword": 1.0}, min_length=1
     )
     """Question kind -> its weight in the mixture."""
@@ -162,9 +165,10 @@ class SynthesisConfig(Section):
     temperature: NotNegative | None = None
     """0 writes the likeliest text; above 0 the text is drawn, by the seed. Left out: 0.7 where the local writer draws
     several `samples`, else 0."""
-    samples: Count = 4
-    """How often the local writer draws each question, to keep the one that says most about its text."""
-    review: Name | None = None
+    samples: Count | None = None
+    """How often the local writer draws each question, to keep the one that says most about its text. Left out: 4, or 1
+    at temperature 0."""
+    review: PathName | None = None
     """A file of `raglift review` with a person's verdicts: rejected questions are dropped, corrected ones replaced."""
 
     @property
@@ -172,13 +176,21 @@ class SynthesisConfig(Section):
         """`temperature`, or what it means when it is left out."""
         if self.temperature is not None:
             return self.temperature
-        return _DRAWN_AT if self.samples > 1 and self.writer is None else 0.0
+        return _DRAWN_AT if self.samples_or_default > 1 and self.writer is None else 0.0
+
+    @property
+    def samples_or_default(self) -> int:
+        """`samples`, or what it means when it is left out."""
+        if self.samples is not None:
+            return self.samples
+        return 1 if self.temperature == 0 else _DRAWN
 
     @model_validator(mode="after")
     def _drawable(self) -> SynthesisConfig:
-        if self.samples > 1 and self.temperature == 0 and self.writer is None:
+        if self.samples_or_default > 1 and self.temperature == 0 and self.writer is None:
             raise wrong(
-                f"synthesis.samples ({self.samples}) needs synthesis.temperature above 0: at 0 all are one text",
+                f"synthesis.samples ({self.samples}) needs synthesis.temperature above 0: at 0 all are one text; leave "
+                "one of them out",
                 "samples",
                 "temperature",
             )
@@ -347,7 +359,7 @@ class Config(Section):
 
     run: RunName = "run"
     """The run's name: letters, digits, dot, dash and underscore."""
-    workspace: Name = "indexes"
+    workspace: PathName = "indexes"
     """Folder that holds the artifacts and the runs."""
     seed: Seed = 0
     """Seed of everything random."""

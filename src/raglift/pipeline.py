@@ -182,8 +182,11 @@ class _Pipeline:
         # The review comes after it: a verdict must not have the questions written anew. Examples and a tuned writer
         # enter as inputs, by what they hold.
         left_out = {"writer", "review", "examples", "tune_writer"}
-        local = {"model", "batch_size", "temperature", "samples"} if self._llm_writer else set()
-        settings = self._config.synthesis.model_dump(mode="json", exclude=left_out | local)
+        synthesis = self._config.synthesis
+        drawn = {"temperature": synthesis.temperature_or_default, "samples": synthesis.samples_or_default}
+        local = {"model", "batch_size", *drawn} if self._llm_writer else set()
+        settings = synthesis.model_dump(mode="json", exclude=left_out | local)
+        settings |= {name: value for name, value in drawn.items() if name in settings}
         settings["seed"] = self._config.seed
         if settings["filters"] is None:
             settings["filters"] = plugins.names("question filter")

@@ -75,6 +75,8 @@ CHECKS = [
     ("claim", "What the crews rowed ashore, for somebody who asks.", "not a statement"),
     ("claim", "Who rowed cargo ashore needed flat boats.", None),
     ("claim", "The claim of the text:", "not a statement"),
+    ("claim", "The boats were éclatants and rowed ashore.", None),  # a small letter with an accent begins no name
+    ("claim", "The boats were Éclatants and rowed ashore.", "names what its text does not"),
     ("claim", "Mice in the cold eat less than others.", "shares nothing with its text"),
     ("claim", "Cargo was rowed ashore in boats until 1914.", "names what its text does not"),
     ("claim", "Cargo was rowed ashore in boats by Belgian crews.", "names what its text does not"),

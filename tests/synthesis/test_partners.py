@@ -66,6 +66,14 @@ def test_what_must_not_be_a_partner(tmp_path: Path, other: tuple[str, Split]) ->
     assert left_out == {"comparison not asked: no related passage": 1}
 
 
+def test_many_nearer_passages_of_other_splits_are_not_in_the_way(tmp_path: Path) -> None:
+    nearer: list[tuple[str, Split]] = [(KITE.replace("tall", f"{n} tall"), "train") for n in range(40)]
+    made = corpus(tmp_path, [(KITE, "test"), (GOSHAWK, "test"), *nearer])
+    found, left_out = with_partners([about(0, KITE)], KINDS, made, made.chunks)
+    assert [item.other_id for item in found] == ["c1"]
+    assert not left_out
+
+
 def test_without_such_a_kind_nothing_is_looked_for(tmp_path: Path) -> None:
     nothing_there = Corpus(tmp_path / "nowhere")
     assert with_partners([about(0, KITE, "factoid")], KINDS, nothing_there, []) == ([about(0, KITE, "factoid")], {})

@@ -224,3 +224,15 @@ def test_files_that_are_no_review(tmp_path: Path) -> None:
         read_rows(tmp_path / "r.xlsx")
     with pytest.raises(UserError, match=r"ends in \.csv or \.jsonl"):
         write_rows(tmp_path / "r.xlsx", [])
+
+
+def test_an_unanswerable_question_gets_no_answer(tmp_path: Path) -> None:
+    asked = replace(SYNTHETIC[0], id="u", answers=(), evidence=(), kind="unanswerable", answerable=False)
+    said: list[str] = []
+    row = Row("u", new_answer="at nine", line=7)
+    review.check([row], [asked], "r.csv", said.append)
+    assert len(said) == 1
+    assert "line 7" in said[0]
+    assert review.corrected(asked, row) == asked
+    other = review.corrected(asked, replace(row, new_question="Who runs the ferry?"))
+    assert (other.question, other.answers, other.answerable) == ("Who runs the ferry?", (), False)

@@ -106,6 +106,22 @@ def test_the_writer_keeps_the_sample_that_its_text_makes_likelier(tmp_path: Path
 
 def test_samples_need_a_temperature() -> None:
     data = {"documents": "python-reference"}
-    assert config_from_dict({"data": data, "synthesis": {"samples": 1, "temperature": 0.0}}).synthesis.samples == 1
+    found = {
+        (samples, temperature): config_from_dict({"data": data, "synthesis": given}).synthesis
+        for samples in (None, 1, 3)
+        for temperature in (None, 0.0, 0.5)
+        if (samples, temperature) != (3, 0.0)
+        for given in [{"samples": samples, "temperature": temperature}]
+    }
+    assert {how: (made.samples_or_default, made.temperature_or_default) for how, made in found.items()} == {
+        (None, None): (4, 0.7),
+        (None, 0.0): (1, 0.0),  # as every configuration said before there were samples
+        (None, 0.5): (4, 0.5),
+        (1, None): (1, 0.0),
+        (1, 0.0): (1, 0.0),
+        (1, 0.5): (1, 0.5),
+        (3, None): (3, 0.7),
+        (3, 0.5): (3, 0.5),
+    }
     with pytest.raises(UserError, match="temperature above 0"):
         config_from_dict({"data": data, "synthesis": {"samples": 3, "temperature": 0.0}})

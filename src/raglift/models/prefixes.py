@@ -57,10 +57,12 @@ class Prefixes:
         return partial(SharedRows, self._model, kept), rows
 
     def _read(self, head: tuple[int, ...]) -> Prefix | DynamicCache:
-        if self._kept is None or self._kept[0] != head:
-            found = extend(self._model, Prefix(), head) if self.shared else read_once(self._model, head)
-            self._kept = head, found
-        return self._kept[1]
+        kept = self._kept  # read once: another thread may put its own prefix in the place
+        if kept is not None and kept[0] == head:
+            return kept[1]
+        found = extend(self._model, Prefix(), head) if self.shared else read_once(self._model, head)
+        self._kept = head, found
+        return found
 
 
 def _common(rows: Sequence[list[int]]) -> list[int]:

@@ -37,14 +37,16 @@ def with_partners(
     if not alone:
         return list(assignments), left_out
     finder = _Finder(corpus, chunks)
-    partners = dict(zip(alone, finder.partners(alone), strict=True))
+    partners = finder.partners(alone)
     found = []
     for item in assignments:
-        partner = partners.get(item)
-        if item in partners and partner is None:
-            left_out[f"{item.kind} not asked: no related passage"] += 1
+        if kinds[item.kind].texts == 1:
+            found.append(item)
+        elif item in partners:
+            chunk_id, text = partners[item]
+            found.append(replace(item, other_id=chunk_id, other=text))
         else:
-            found.append(replace(item, other_id=partner[0], other=partner[1]) if partner else item)
+            left_out[f"{item.kind} not asked: no related passage"] += 1
     return found, left_out
 
 
@@ -52,21 +54,26 @@ class _Finder:
     def __init__(self, corpus: Corpus, chunks: Sequence[Chunk]) -> None:
         self._corpus = corpus
         self._chunks = {chunk.id: chunk for chunk in chunks}
-        self._index = Bm25(list(self._chunks), [chunk.text for chunk in chunks])
+        self._split = {chunk.id: corpus.split_of[chunk.document_id] for chunk in chunks}
 
-    def partners(self, items: Sequence[Assignment]) -> list[tuple[str, str] | None]:
-        """(chunk id, text) for each item, or None where no passage fits."""
-        rankings = self._index.rankings([item.text for item in items], _NEAREST)
-        return [
-            next((partner for chunk_id, _ in ranking if (partner := self._from(item, self._chunks[chunk_id]))), None)
-            for item, ranking in zip(items, rankings, strict=True)
-        ]
+    def partners(self, items: Sequence[Assignment]) -> dict[Assignment, tuple[str, str]]:
+        """(Chunk id, text) for each item for which a passage fits."""
+        found = {}
+        for split in sorted(set(self._split.values())):
+            # Each split by itself: the nearest of all might all be of other splits.
+            chunks = [chunk for chunk in self._chunks.values() if self._split[chunk.id] == split]
+            asked = [item for item in items if self._split[item.chunk_id] == split]
+            index = Bm25([chunk.id for chunk in chunks], [chunk.text for chunk in chunks])
+            for item, ranking in zip(asked, index.rankings([item.text for item in asked], _NEAREST), strict=True):
+                fitting = (self._from(item, self._chunks[chunk_id]) for chunk_id, _ in ranking)
+                if partner := next(filter(None, fitting), None):
+                    found[item] = partner
+        return found
 
     def _from(self, item: Assignment, chunk: Chunk) -> tuple[str, str] | None:
         """The text of the chunk that shares the most with the item's, or None if the chunk must not be its partner."""
         own = self._chunks[item.chunk_id]
-        split = self._corpus.split_of
-        if chunk.id == own.id or split[chunk.document_id] != split[own.document_id]:
+        if chunk.id == own.id:
             return None
         if chunk.id in self._corpus.similar.get(own.id, ()) or _squeezed(item.text) in _squeezed(chunk.text):
             return None

@@ -17,7 +17,7 @@ from raglift.records import QAPair, content_id, write_jsonl
 from raglift.synthesis.asking import texts_of
 from raglift.synthesis.review_file import SEPARATOR, Row
 
-VERSION = 1
+VERSION = 2
 _NAMED = 5
 """Rows that a warning names."""
 
@@ -90,14 +90,24 @@ def check(rows: Sequence[Row], questions: Iterable[QAPair], name: str, warn: Cal
             f"All {len(by_id)} of them, so that nothing is left to train on or to score.",
             "Let a better synthesis.model write them, or set synthesis.review to null.",
         )
+    answered = [row for row in rows if row.id in by_id and row.new_answer and not by_id[row.id].answerable]
+    if answered:
+        warn(
+            f"{name}: a new_answer of an unanswerable question, on line {_lines(answered)}, has no effect. Reject a "
+            "question that the documents answer."
+        )
     edited = [row for row in rows if row.id in by_id and _edited(row, by_id[row.id])]
     if edited:
-        lines = ", ".join(str(row.line) for row in edited[:_NAMED])
-        more = f" and {len(edited) - _NAMED} more" if len(edited) > _NAMED else ""
         warn(
-            f"{name}: a question, answer, kind or split was changed in place on line {lines}{more}. That has no "
+            f"{name}: a question, answer, kind or split was changed in place on line {_lines(edited)}. That has no "
             "effect; a correction goes into new_question or new_answer."
         )
+
+
+def _lines(rows: Sequence[Row]) -> str:
+    """Where the first few rows stand."""
+    more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+    return ", ".join(str(row.line) for row in rows[:_NAMED]) + more
 
 
 def _edited(row: Row, question: QAPair) -> bool:
@@ -144,6 +154,8 @@ def corrected(question: QAPair, row: Row) -> QAPair:
     text = row.new_question or question.question
     given = [answer.strip() for answer in row.new_answer.split(SEPARATOR.strip())] if row.new_answer else []
     answers = tuple(dict.fromkeys(answer for answer in given if answer)) or question.answers
+    if not question.answerable:
+        answers = ()  # no passage would show it, and the model would learn to abstain all the same
     if (text, answers) == (question.question, question.answers):
         return question
     chunk_id = question.evidence[0].chunk_id if question.evidence else None

@@ -30,7 +30,7 @@ from raglift.synthesis.partners import with_partners
 from raglift.synthesis.shots import with_examples
 from raglift.synthesis.writer import Assignment, Writing, Written, finished, plan, write
 
-VERSION = 6
+VERSION = 7
 _DEPTH = 50
 TAUGHT = "chunks not asked about: their documents taught the writer"
 
@@ -137,7 +137,7 @@ def _written(
             return write_with_llm(assignments, writers.llm, asking, journal, job.display, guessed)
         done = finished(assignments, settings.batch_size, journal)
         with job.display.stage("writing questions", len(assignments), "questions", done=done) as bar:
-            how = settings.batch_size, settings.temperature_or_default, job.seed, settings.samples
+            how = settings.batch_size, settings.temperature_or_default, job.seed, settings.samples_or_default
             writing = Writing(*how, fits=rules.fits)
             return list(write(assignments, asking, writing, writers.local, journal, bar.advance)), Counter()
     finally:
@@ -192,7 +192,7 @@ def _funnel(
 ) -> list[tuple[str, int]]:
     counts: list[tuple[str, int]] = [
         ("chunks that were asked about", len({item.assignment.chunk_id for item in written})),
-        ("chunks without a readable sentence", chunks - len({item.assignment.chunk_id for item in written})),
+        ("chunks not asked about", chunks - len({item.assignment.chunk_id for item in written})),
         ("questions written", len(written)),
     ]
     counts += sorted(notes.items()) + sorted(dropped.items())

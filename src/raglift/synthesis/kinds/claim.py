@@ -18,7 +18,7 @@ from raglift.synthesis.words import words
 _DENIALS = frozenset(("not", "no", "never", "none", "nobody", "nothing", "neither", "nor", "cannot", "without"))
 _ASKING = frozenset(("what", "how", "why", "which", "whose", "whom"))
 """Words that begin a half question and hardly ever a statement."""
-_NAME = re.compile(r"(?<=\s)[^\W\d_a-z][\w-]*")
+_WORD = re.compile(r"(?<=\s)[^\W\d_][\w-]*")
 
 
 def check(draft: Draft) -> str | None:
@@ -30,7 +30,7 @@ def check(draft: Draft) -> str | None:
     if not content_stems(draft.question) & content_stems(text):
         return "shares nothing with its text"
     numbers = {word for word in said if any(character.isdigit() for character in word)}
-    names = set(words(" ".join(_NAME.findall(draft.question))))
+    names = set(words(" ".join(word for word in _WORD.findall(draft.question) if word[0].isupper())))
     if not numbers | names <= set(told):
         return "names what its text does not"
     if _denies(draft.question, said) != _denies(text, told):
