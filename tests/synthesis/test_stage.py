@@ -6,20 +6,24 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from raglift.config import SynthesisConfig, WriterConfig
 from raglift.corpus.stage import Corpus
+from raglift.errors import UserError
 from raglift.index.stage import build as build_index
 from raglift.index.store import FaissStore
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.generation import Generator
 from raglift.records import Chunk, Document, QAPair, read_jsonl, write_jsonl
 from raglift.synthesis import stage
+from raglift.synthesis.accepting import Rules, accept
+from raglift.synthesis.candidate import Candidate
 from raglift.synthesis.closed_book import PREFIX
-from raglift.synthesis.human_examples import HumanExamples
+from raglift.synthesis.human_examples import HumanExample, HumanExamples
 from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.writer import Assignment, Written
 from tests import tasks
@@ -100,3 +104,20 @@ def test_who_writes_is_asked_without_the_passages_too(
     stage.build(settings, parts[0], HumanExamples(), writers, parts[1], parts[2], tasks.job(tmp_path))
     assert len(writer.prefixes) == 3  # the question, its answer, and the question alone
     assert writer.prefixes[PREFIX] > 0
+
+
+def test_two_records_never_share_an_id(parts: tuple[Corpus, Encoder, FaissStore]) -> None:
+    corpus = parts[0]
+    kind = tasks.asking().kinds["keyword"]
+    twice = [Candidate("c0", text, kind, "train", "lighthouse book", "", 1) for text in (SENTENCES[0], SENTENCES[4])]
+    pairs, dropped = accept(twice, Rules([], lambda word: True, HumanExamples()), corpus, lambda _: None)
+    assert len(pairs) == 1
+    assert dropped == {"keyword dropped: asked before": 1}
+
+
+def test_nothing_but_the_text_of_examples_is_said_to_be_so(parts: tuple[Corpus, Encoder, FaissStore]) -> None:
+    corpus = parts[0]
+    only_test = cast("Corpus", SimpleNamespace(chunks=corpus.chunks, split_of=dict.fromkeys(corpus.split_of, "test")))
+    examples = HumanExamples(tuple(HumanExample(text, "Who?", "", 0, ()) for text in TEXTS))
+    with pytest.raises(UserError, match="is that of an example"):
+        stage.planned(SynthesisConfig(), only_test, 0, examples)

@@ -61,16 +61,17 @@ def accept(
     locator = Locator(corpus.documents, corpus.chunks)
     accepted = Accepted(list(rules.examples.asked))
     dropped: Counter[str] = Counter()
-    pairs = []
+    pairs: dict[str, QAPair] = {}
     for candidate in candidates:
         advance(1)
         reason = rules.reason(candidate, accepted)
-        if reason is not None:
-            dropped[f"{candidate.kind.name} dropped: {reason}"] += 1
+        pair = _pair(candidate, locator) if reason is None else None
+        if pair is None or pair.id in pairs:  # two records of one id would be one question to everything after
+            dropped[f"{candidate.kind.name} dropped: {reason or 'asked before'}"] += 1
             continue
         accepted.remember(candidate.question)
-        pairs.append(_pair(candidate, locator))
-    return pairs, dropped
+        pairs[pair.id] = pair
+    return list(pairs.values()), dropped
 
 
 def _pair(candidate: Candidate, locator: Locator) -> QAPair:

@@ -111,6 +111,12 @@ def planned(
             if item.chunk_id not in test or not any(examples.overlap(text) for _, text in item.parts)
         ]
         left_out["test questions not written: their text is that of an example"] = len(assignments) - len(kept)
+        if assignments and not kept:
+            raise UserError(
+                "There is nothing to ask questions about.",
+                "Only test documents could be asked about, and every text in them is that of an example.",
+                "Give more documents, or examples from fewer of them.",
+            )
         assignments = kept
     if not assignments:
         raise UserError(
