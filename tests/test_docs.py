@@ -207,7 +207,7 @@ def test_every_plugin_is_described() -> None:
     missing |= {name for name in plugins.names("response metric") if f"**{name}**" not in evaluation}
     missing |= set(plugins.names("chunker")) - set(inline((ROOT / "docs" / "data.md").read_text("utf-8")))
     tuning = set(inline((ROOT / "docs" / "tuning.md").read_text("utf-8")))
-    missing |= set(plugins.names("strategy")) - tuning
+    missing |= {*plugins.names("strategy"), *plugins.names("prompt")} - tuning
     assert not missing
 
 

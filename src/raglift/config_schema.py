@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from raglift import plugins
 from raglift.config_fields import (
     AutoFloat,
     AutoInt,
@@ -270,7 +271,8 @@ class LLMConfig(TuningConfig):
     weight_decay: NotNegative = Field(default=0.0, description=_ABOUT["weight_decay"])
     evaluations: Count = Field(default=2, description=_ABOUT["evaluations"])
     prompt: Prompt = "grounded"
-    """How question and passages are put to the model, in training and in serving."""
+    """How question and passages are put to the model, in training and in serving: "grounded" for the answer alone,
+    "quoted" for the sentence that tells it and then the answer."""
     max_examples: Count | None = None
     """Most training examples; null: all."""
     absent: Part = 0.05
@@ -281,7 +283,12 @@ class LLMConfig(TuningConfig):
     """Share of the training examples without any passage, so that the model stays used to answering from memory;
     together with `absent` less than 1."""
     max_new_tokens: Count = 32
-    """Longest answer, in tokens."""
+    """Longest answer, in tokens; a quote before it has room of its own."""
+
+    @property
+    def new_tokens(self) -> int:
+        """Tokens that the model may write: `max_new_tokens`, and the prompt approach's room for a quote."""
+        return self.max_new_tokens + int(plugins.load("prompt", self.prompt).quote_tokens)
 
     @model_validator(mode="after")
     def _consistent(self) -> LLMConfig:

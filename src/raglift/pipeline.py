@@ -46,6 +46,7 @@ from raglift.synthesis.review_file import read_rows
 from raglift.training import embedding_stage, llm_stage
 from raglift.training.examples import Example
 from raglift.training.outcome import read_outcome, strategy_key
+from raglift.training.preflight import check_room
 
 
 def run(config: Config, display: Progress | None = None, writer: LLM | None = None) -> RunResult:
@@ -80,6 +81,7 @@ class _Pipeline:
             "writer": self._llm_writer.identity if self._llm_writer else find_model(config.synthesis.model).revision,
             "similarity": find_model(config.evaluation.similarity_model).revision,
         }
+        check_room(config.llm.new_tokens, self._models.window, config.llm.model)
         self._sources = corpus_stage.read_sources(config, display)
         self._given_examples = given_examples(config.synthesis, self._llm_writer is not None)
         self._review = read_rows(config.synthesis.review) if config.synthesis.review else None

@@ -81,6 +81,7 @@ def build(tiny_llm: Path, tiny_embedding: Path, tmp_path_factory: pytest.TempPat
             bm25=Bm25([chunk.id for chunk in CHUNKS], SENTENCES),
             text_of={chunk.id: chunk.text for chunk in CHUNKS},
             render=lambda question, passages: render(GROUNDED.messages(question, passages)),
+            read=GROUNDED.read,
         )
         return pipelines, generators
 
@@ -96,6 +97,17 @@ def answered(
         return answer(QUESTION_SET, asked, rankings, pipelines, limits, journal, QUIET)
     finally:
         journal.close()
+
+
+def test_an_answer_is_what_the_prompt_approach_reads(build: Build, tmp_path: Path) -> None:
+    """What the model wrote stays in the journal, so that it need not write again."""
+    pipelines, _ = build()
+    plain = by_arm(answered(pipelines, tmp_path / "journal"))
+    marked = replace(pipelines, read=lambda written: f"read: {written}")
+    for journal in ("journal", "another"):
+        read = by_arm(answered(marked, tmp_path / journal))
+        for key, item in plain.items():
+            assert read[key].answer == (None if item.answer is None else f"read: {item.answer}")
 
 
 def by_arm(found: Sequence[Answered]) -> dict[tuple[str, str], Answered]:

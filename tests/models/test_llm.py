@@ -136,6 +136,27 @@ def test_our_query_engine_answers_without_passages_too(llm: LiftLLM) -> None:
     assert QUESTIONS[0][0] in seen(llm)[0]
 
 
+class Shortened:
+    """A prompt approach whose answer is the last word of what was written."""
+
+    quote_tokens = 1
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(GROUNDED, name)
+
+    def read(self, written: str) -> str:
+        return written.split()[-1]
+
+
+def test_our_query_engine_reads_the_answer_as_the_prompt_approach_does(llm: LiftLLM) -> None:
+    whole = LiftQueryEngine(retriever=None, llm=llm, prompt=GROUNDED).query(QUESTIONS[0][0])
+    assert len(str(whole).split()) > 1
+    assert whole.metadata == {}
+    read = LiftQueryEngine(retriever=None, llm=llm, prompt=Shortened()).query(QUESTIONS[0][0])
+    assert str(read) == str(whole).split()[-1]
+    assert read.metadata == {"written": str(whole)}
+
+
 def test_a_tokenizer_without_a_pad_token_pads_with_its_end(tiny_llm: Path, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(tiny_llm)
     assert tokenizer.pad_token_id is not None

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raglift import plugins
 from raglift.abstention import ABSTAIN
 from raglift.config import LLMConfig
 from raglift.corpus.stage import Corpus
 from raglift.index.ranking import Ranking
+from raglift.prompting._base import Prompt
 from raglift.records import Chunk, Document, Evidence, Origin, QAPair, Split, write_jsonl
 from raglift.synthesis.training_sets import ExampleMaker, _answered, dev_questions, embedding_pairs
 from raglift.synthesis.words import holds, words
@@ -50,6 +52,7 @@ class Lines:
     """A reader whose prompt is a passage a line, then the question."""
 
     window = 1000
+    prompt: Prompt = plugins.load("prompt", "grounded")
 
     def render(self, question: str, passages: Sequence[str]) -> str:
         return "\n".join([*passages, question])

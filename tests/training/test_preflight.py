@@ -9,15 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raglift import plugins
+from raglift.abstention import ABSTAIN
 from raglift.artifacts import WORK
 from raglift.config import LLMConfig
 from raglift.errors import UserError
 from raglift.models.find import find_model
+from raglift.models.generation import Generator, Sampling
+from raglift.models.llm import load_causal_lm
 from raglift.progress import Progress
 from raglift.training import llm_stage
 from raglift.training.examples import Example, encode
+from raglift.training.llm_stage import DevScore
 from raglift.training.objectives.answer_only import IGNORED
-from raglift.training.preflight import LEARNED, check, check_tokenizer, preview
+from raglift.training.preflight import LEARNED, check, check_room, check_tokenizer, preview
 from tests import tasks
 from tests.tiny import chat_tokenizer
 
@@ -65,6 +70,36 @@ def test_a_tokenizer_without_an_end_is_refused() -> None:
     tokenizer.eos_token = None
     with pytest.raises(UserError, match="tiny has no end-of-sequence token"):
         check_tokenizer(tokenizer, "tiny")
+
+
+@pytest.mark.parametrize("prompt", plugins.names("prompt"))
+def test_what_may_be_written_leaves_room_for_the_prompt(prompt: str) -> None:
+    quote = plugins.load("prompt", prompt).quote_tokens
+    assert LLMConfig(prompt=prompt, max_new_tokens=20).new_tokens == 20 + quote
+    check_room(20 + quote, 21 + quote, "tiny")
+    with pytest.raises(UserError, match="tiny may write leaves no room") as caught:
+        check_room(20 + quote, 20 + quote, "tiny")
+    assert "llm.max_new_tokens" in caught.value.fix
+
+
+@pytest.mark.parametrize("prompt", plugins.names("prompt"))
+def test_the_development_score_reads_the_answer(prompt: str, tiny_llm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    approach = plugins.load("prompt", prompt)
+    told = [approach.target("the north tower", "It stood in the north tower."), approach.target(ABSTAIN, "")]
+    room: list[int] = []
+
+    def write(self: Generator, prompts: list[str], sampling: Sampling, **_: object) -> list[str]:
+        room.append(sampling.max_new_tokens)
+        return told
+
+    monkeypatch.setattr(Generator, "generate", write)
+    dev = [
+        {"prompt": "a", "answers": ["the north tower"], "answerable": True},
+        {"prompt": "b", "answers": [], "answerable": False},
+    ]
+    score = DevScore(dev, TOKENIZER, 9, Progress(quiet=True), approach.read)
+    assert score(load_causal_lm(tiny_llm, tasks.RUNTIME)) == 1.25  # all of both parts
+    assert room == [9]
 
 
 @pytest.mark.parametrize(("count", "chosen"), [(0, []), (1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (9, [0, 4, 8])])

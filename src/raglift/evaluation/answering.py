@@ -42,6 +42,7 @@ class Pipelines:
         bm25: Over the same chunks.
         text_of: Chunk id -> text.
         render: (question, passages) -> prompt, as in training and serving.
+        read: What the model wrote -> the answer in it.
     """
 
     encoder: Callable[[str], Encoder]
@@ -51,11 +52,12 @@ class Pipelines:
     bm25: Bm25
     text_of: Mapping[str, str]
     render: Callable[[str, Sequence[str]], str]
+    read: Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Passages a prompt, length of a ranking, the constant of the fusion, longest answer."""
+    """Passages a prompt, length of a ranking, the constant of the fusion, most tokens that are written."""
 
     top_k: int
     depth: int
@@ -201,7 +203,7 @@ def _generate(
                 journal.append(unit, [[text.strip(), spent] for text in texts])
                 bar.advance(len(batch))
             for prompt, (text, spent) in zip(batch, journal[unit], strict=True):
-                replies[key, prompt] = (text, spent)
+                replies[key, prompt] = (pipelines.read(text), spent)
     return replies
 
 

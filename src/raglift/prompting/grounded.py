@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raglift.abstention import ABSTAIN
+from raglift.prompting._base import closed_book, open_book
+
+_SYSTEM = (
+    "Answer the question in a few words, taken from the passages. "
+    f"If the passages do not hold the answer, say: {ABSTAIN}"
+)
 
 
 class Grounded:
@@ -12,21 +18,19 @@ class Grounded:
 
     name = "grounded"
     version = 1
+    quote_tokens = 0
 
     def messages(self, question: str, passages: Sequence[str]) -> list[dict[str, str]]:
         """A system and a user message."""
-        if not passages:
-            system = f"Answer the question in a few words. If you do not know the answer, say: {ABSTAIN}"
-            return [{"role": "system", "content": system}, {"role": "user", "content": f"Question: {question}"}]
-        system = (
-            "Answer the question in a few words, taken from the passages. "
-            f"If the passages do not hold the answer, say: {ABSTAIN}"
-        )
-        numbered = "\n\n".join(f"[{number}] {passage}" for number, passage in enumerate(passages, 1))
-        return [
-            {"role": "system", "content": system},
-            {"role": "user", "content": f"{numbered}\n\nQuestion: {question}"},
-        ]
+        return open_book(_SYSTEM, question, passages) if passages else closed_book(question)
+
+    def target(self, answer: str, quote: str) -> str:
+        """The answer alone."""
+        return answer
+
+    def read(self, written: str) -> str:
+        """All of it."""
+        return written
 
 
 PLUGIN = Grounded()

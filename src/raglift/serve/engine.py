@@ -29,8 +29,14 @@ class LiftQueryEngine(CustomQueryEngine):
     prompt: Any
 
     def custom_query(self, query_str: str) -> Response:
-        """The answer, with the passages that were read as its source nodes."""
+        """The answer, with the passages that were read as its source nodes.
+
+        Where the model wrote more than the answer, such as a quote, all of it is `metadata["written"]`.
+        """
         nodes = self.retriever.retrieve(query_str) if self.retriever is not None else []
         messages = self.prompt.messages(query_str, [node.node.get_content() for node in nodes])
         reply = self.llm.chat([ChatMessage(role=m["role"], content=m["content"]) for m in messages])
-        return Response(response=reply.message.content or "", source_nodes=nodes, metadata={})
+        written = reply.message.content or ""
+        answer = self.prompt.read(written)
+        more = {} if answer == written else {"written": written}
+        return Response(response=answer, source_nodes=nodes, metadata=more)

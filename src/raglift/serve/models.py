@@ -17,6 +17,7 @@ from raglift.models.find import FoundModel, find_model
 from raglift.models.fused import quicken
 from raglift.models.generation import Generator
 from raglift.models.llm import context_window, load_causal_lm, load_tokenizer
+from raglift.prompting._base import Prompt
 from raglift.training.outcome import Outcome
 
 GENERATION_BATCH = 32
@@ -93,9 +94,10 @@ class Models:
         return self._generator[1]
 
     @cached_property
-    def prompt(self) -> Any:
+    def prompt(self) -> Prompt:
         """The prompt approach."""
-        return plugins.load("prompt", self._config.llm.prompt)
+        prompt: Prompt = plugins.load("prompt", self._config.llm.prompt)
+        return prompt
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -15,7 +15,7 @@ from raglift.serve.models import Models
 def limits(config: Config) -> Limits:
     """How much the arms retrieve, read and write."""
     settings = config.retrieval
-    return Limits(settings.top_k, settings.depth, settings.rrf_k, config.llm.max_new_tokens)
+    return Limits(settings.top_k, settings.depth, settings.rrf_k, config.llm.new_tokens)
 
 
 def pipelines(models: Models, stores: Mapping[str, FaissStore], corpus: Corpus) -> Pipelines:
@@ -29,4 +29,5 @@ def pipelines(models: Models, stores: Mapping[str, FaissStore], corpus: Corpus) 
         bm25=Bm25([chunk.id for chunk in chunks], [chunk.text for chunk in chunks]),
         text_of=corpus.text_of,
         render=models.render,
+        read=models.prompt.read,
     )

@@ -248,6 +248,8 @@ class RunResult:
     def llm(self, arm: str | None = None) -> LiftLLM:
         """The arm's language model, the chosen arm's by default.
 
+        It gives back all that the model writes, a quote before the answer too; the query engine reads the answer.
+
         Raises:
             UserError: The arm has none.
         """
@@ -258,7 +260,7 @@ class RunResult:
         return LiftLLM(
             self.models.generator(chosen.llm),
             name=f"{self.config.llm.model}@{key}",
-            max_new_tokens=self.config.llm.max_new_tokens,
+            max_new_tokens=self.config.llm.new_tokens,
             context_window=self.models.window,
             source=self.models.path("llm", chosen.llm),
         )

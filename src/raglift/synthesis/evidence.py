@@ -44,6 +44,14 @@ def evidence_texts(chunk: str) -> list[str]:
     return [piece for piece in found if piece]
 
 
+def sentences(text: str) -> list[str]:
+    """Every sentence of a text as it stands there, line ends and all, without the headings."""
+    split = _splitter()
+    assert callable(split)
+    pieces = (piece.strip() for section in _sections(text) for piece in split(section))
+    return [piece for piece in pieces if piece]
+
+
 def _sections(chunk: str) -> list[str]:
     """What stands between the headings: short lines that open a paragraph, end like no sentence, and have no line below
     that goes on with them."""

@@ -2,8 +2,9 @@
 
 Language-model examples follow RAFT (Zhang et al. 2024): the question with the passages that the project's own index
 brings, the evidence among distractors; in a share of them the evidence is withheld and the answer is to abstain, and a
-share has no passages at all, so that the model stays used to answering without. They are built with the base index, so
-that tuning the embedding model differently does not retrain the language model.
+share has no passages at all, so that the model stays used to answering without. Where the prompt approach asks for a
+quote before the answer, it is taken from the evidence that is shown. They are built with the base index, so that tuning
+the embedding model differently does not retrain the language model.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from raglift.index.ranking import Ranking, dense_rankings
 from raglift.index.store import FaissStore
 from raglift.job import Job
 from raglift.models.encoder import Encoder
+from raglift.prompting._base import Prompt
 from raglift.records import QAPair, content_id
 from raglift.synthesis.asking import texts_of
 from raglift.synthesis.cloze import clozes
+from raglift.synthesis.quoting import evidence_quote
 from raglift.synthesis.words import holds
 from raglift.training.examples import Example
 from raglift.training.pairs import Pair
@@ -37,6 +40,10 @@ disable_progress_bars()
 _DEPTH = 20
 _DEV_QUESTIONS = 48
 """Development questions that the language model answers at each scoring; people's come first."""
+_DROPPED = {
+    "unquoted": "answer in none of the passages",
+    "no quote": "no sentence to quote that is short enough and holds the answer",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,10 @@ class Reader(Protocol):
     @property
     def window(self) -> int:
         """The model's context in tokens; an example whose answer would not fit is left out, never cut."""
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt approach, which says what the model is to write."""
 
 
 def embedding_pairs(questions: Sequence[QAPair], corpus: Corpus) -> list[Pair]:
@@ -91,6 +102,8 @@ class ExampleMaker:
     ) -> None:
         self._corpus = corpus
         self._reader = reader
+        self._prompt = reader.prompt
+        self._chunks = {chunk.id: chunk for chunk in corpus.chunks} if self._prompt.quote_tokens else {}
         self._top_k = top_k
         self._absent = absent
         self._closed_book = closed_book
@@ -98,7 +111,8 @@ class ExampleMaker:
 
     def example(self, question: QAPair, ranking: Ranking) -> tuple[Example | None, str]:
         """The example, and whether its evidence was `found` by the index, `put in`, or `withheld`, or that it is
-        `closed book` or `unanswerable`; None and `unquoted` where its answer stands in none of its passages."""
+        `closed book` or `unanswerable`; None and `unquoted` where its answer stands in none of its passages,
+        or `no quote` where what the prompt asks for before the answer cannot be given."""
         if not question.answerable:
             return self._made(question, [chunk_id for chunk_id, _ in ranking][: self._top_k], ABSTAIN), "unanswerable"
         evidence = {item.chunk_id for item in question.evidence}
@@ -111,14 +125,17 @@ class ExampleMaker:
         elif drawn < self._absent + self._closed_book:
             if not self._quoted(question, [item.chunk_id for item in question.evidence if item.chunk_id]):
                 return None, "unquoted"
-            return self._made(question, (), question.answers[0]), "closed book"
+            example = self._given(question, (), "")
+            return (example, "closed book") if example else (None, "no quote")
         passages, how = found[: self._top_k], "found"
         if not evidence & set(passages):
             how = "put in"
             self._put_in(question, passages)
         if not self._quoted(question, passages):
             return None, "unquoted"
-        return self._made(question, passages, question.answers[0]), how
+        quote = self._quote(question, passages)
+        example = None if quote is None else self._given(question, passages, quote)
+        return (example, how) if example else (None, "no quote")
 
     def _put_in(self, question: QAPair, passages: list[str]) -> None:
         own = question.evidence[0].chunk_id
@@ -130,15 +147,36 @@ class ExampleMaker:
         """Whether the answer, which the prompt wants taken from the passages, stands in one of them."""
         return any(holds(self._corpus.text_of[chunk_id], question.answers[0]) for chunk_id in passages)
 
+    def _quote(self, question: QAPair, passages: Sequence[str]) -> str | None:
+        """What is to be copied before the answer: empty where the prompt asks for nothing, None where nothing fits."""
+        room = self._prompt.quote_tokens
+        if not room:
+            return ""
+        answer = question.answers[0]
+        own = self._reader.token_count(answer)
+
+        def fits(quote: str) -> bool:
+            return self._reader.token_count(self._prompt.target(answer, quote)) - own <= room
+
+        return evidence_quote(question, passages, self._chunks, fits)
+
     def _tells(self, question: QAPair, chunk_id: str) -> bool:
         own = {item.chunk_id for item in question.evidence if item.chunk_id}
         if chunk_id in own or any(chunk_id in self._corpus.similar.get(other, ()) for other in own):
             return True
         return holds(self._corpus.text_of[chunk_id], question.answers[0])
 
-    def _made(self, question: QAPair, passages: Sequence[str], answer: str) -> Example:
+    def _given(self, question: QAPair, passages: Sequence[str], quote: str) -> Example | None:
+        """The example with its answer; None where what is written would be read as another answer."""
+        answer = question.answers[0]
+        target = self._prompt.target(answer, quote)
+        if self._prompt.read(target).strip() != answer.strip():
+            return None
+        return self._made(question, passages, target)
+
+    def _made(self, question: QAPair, passages: Sequence[str], target: str) -> Example:
         texts = [self._corpus.text_of[chunk_id] for chunk_id in passages]
-        return Example(self._reader.render(question.question, texts), answer)
+        return Example(self._reader.render(question.question, texts), target)
 
 
 def build(
@@ -166,7 +204,7 @@ def build(
         for question, ranking in zip(answered, rankings, strict=True):
             example, how = maker.example(question, ranking)
             if example is None:
-                counts["examples dropped: answer in none of the passages"] += 1
+                counts[f"examples dropped: {_DROPPED[how]}"] += 1
             elif reader.token_count(example.prompt) + reader.token_count(example.answer) >= reader.window:
                 counts["examples dropped: too long for the model"] += 1
             else:

@@ -49,11 +49,13 @@ class DevScore:
         tokenizer: PreTrainedTokenizerBase,
         max_new_tokens: int,
         display: Progress,
+        read: Callable[[str], str],
     ) -> None:
         self._examples = examples
         self._tokenizer = tokenizer
         self._max_new_tokens = max_new_tokens
         self._display = display
+        self._read = read
         self._metric = plugins.load("response metric", "token_f1")
 
     def __call__(self, model: nn.Module) -> float:
@@ -61,7 +63,8 @@ class DevScore:
         generator = Generator(model, self._tokenizer)  # type: ignore[arg-type]
         prompts = [example["prompt"] for example in self._examples]
         with self._display.stage("scoring the development split", len(prompts), "answers") as bar:
-            answers = generator.generate(prompts, Sampling(self._max_new_tokens), advance=bar.advance)
+            written = generator.generate(prompts, Sampling(self._max_new_tokens), advance=bar.advance)
+        answers = [self._read(text) for text in written]
         met = list(zip(self._examples, answers, strict=True))
         answerable = [(example, answer) for example, answer in met if example["answerable"]]
         score = _mean([self._f1(example, answer) for example, answer in answerable])
@@ -102,7 +105,8 @@ def build(
         write_outcome(job.out, "llm", base, settings.strategies, None, None)
         return
     tokenizer = load_tokenizer(base.path)
-    score = DevScore(dev, tokenizer, settings.max_new_tokens, job.display)
+    read = plugins.load("prompt", settings.prompt).read
+    score = DevScore(dev, tokenizer, settings.new_tokens, job.display, read)
     tune(settings, rows, score, tokenizer, base, runtime, job)
 
 

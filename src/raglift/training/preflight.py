@@ -37,6 +37,24 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: str) -> None:
         )
 
 
+def check_room(new_tokens: int, window: int, model: str) -> None:
+    """Refuse settings by which the answers alone would fill the model's window.
+
+    Args:
+        new_tokens: Most tokens that are written: the longest answer and the room for a quote before it.
+        window: Tokens that the model can read and write in all.
+
+    Raises:
+        UserError: They leave no token for the prompt.
+    """
+    if new_tokens >= window:
+        raise UserError(
+            f"What {model} may write leaves no room for a question.",
+            f"llm.max_new_tokens and the room for a quote are {new_tokens:,} tokens; the window has {window:,}.",
+            "Lower llm.max_new_tokens, set llm.prompt: grounded, or choose an llm.model with a longer context.",
+        )
+
+
 def check(
     examples: Sequence[Example],
     rows: Sequence[Encoded],
