@@ -13,6 +13,7 @@ from raglift.abstention import ABSTAIN
 from raglift.corpus.stage import Corpus
 from raglift.prompting._base import Prompt
 from raglift.records import Chunk, Document, Evidence, QAPair, write_jsonl
+from raglift.synthesis.evidence import sentences
 from raglift.synthesis.quoting import evidence_quote
 from raglift.synthesis.training_sets import ExampleMaker
 from raglift.synthesis.words import holds
@@ -63,6 +64,13 @@ def test_an_answer_over_the_end_of_a_sentence_has_all_of_the_evidence() -> None:
 def test_what_does_not_fit_is_not_quoted(longest: int, found: int | None) -> None:
     pair = asked("What does the keeper choose to have it opened?", "code word")
     assert quote(pair, longest=longest) == (None if found is None else LINES[found])
+
+
+def test_sentences_are_without_headings_and_cut_where_evidence_is() -> None:
+    """As from a PDF whose spaces between sentences are gone, or a list after semicolons."""
+    run = [*(f"The {n}th of the rooms of the mill is kept locked by the keeper himself;" for n in range(5)), LINES[2]]
+    assert sentences(" ".join(run)) == run
+    assert sentences("# Rooms\n\n" + TEXT) == LINES
 
 
 SPANS = st.integers(0, len(TEXT))

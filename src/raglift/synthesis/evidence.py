@@ -45,11 +45,11 @@ def evidence_texts(chunk: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """Every sentence of a text as it stands there, line ends and all, without the headings."""
+    """Every sentence of a text as it stands there, line ends and all; headings are left out, long ones are cut."""
     split = _splitter()
     assert callable(split)
-    pieces = (piece.strip() for section in _sections(text) for piece in split(section))
-    return [piece for piece in pieces if piece]
+    found = [sentence.strip() for section in _sections(text) for sentence in split(section)]
+    return [piece for sentence in found for piece in _pieces(sentence) if piece]
 
 
 def _sections(chunk: str) -> list[str]:
