@@ -23,10 +23,10 @@ from raglift.config_schema import (
     ReadingConfig,
     RetrievalConfig,
     RuntimeConfig,
-    SynthesisConfig,
     TuningConfig,
     describe_schema,
 )
+from raglift.config_synthesis import SynthesisConfig
 from raglift.config_writer import WriterConfig
 from raglift.config_yaml import (
     Node,
