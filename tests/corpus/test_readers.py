@@ -186,6 +186,7 @@ class TestBeir:
             ("corpus.jsonl", _lines({"_id": "d1", "text": " "}), "corpus.jsonl holds no text"),
             ("corpus.jsonl", b"\xff\xfe", "corpus.jsonl cannot be decoded"),
             ("queries.jsonl", b"\n" + QUERIES + b"x\n", "queries.jsonl:5 is not JSON"),
+            ("queries.jsonl", b"[" * 200_000, "queries.jsonl:1 is not JSON"),
             ("queries.jsonl", QUERIES + QUERIES, "queries.jsonl:4 repeats the _id 'q1'"),
             ("qrels/test.tsv", QRELS + b"q1\td1\n", "test.tsv:6 is not 'query-id<TAB>corpus-id<TAB>score'"),
             ("qrels/test.tsv", QRELS + b"q1\t0\td1\t1\n", "test.tsv:6 is not"),

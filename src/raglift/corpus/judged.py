@@ -10,6 +10,7 @@ from typing import Any
 
 from raglift.corpus import python_reference
 from raglift.corpus.documents import document
+from raglift.corpus.json_lines import json_lines
 from raglift.errors import UserError
 from raglift.records import Document
 
@@ -77,20 +78,13 @@ def read_beir(name: str) -> tuple[list[Document], list[HumanQuestion]]:
 def _json_lines(path: Path, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Every line's object. All have `keys`, of which the first names the line and is not repeated."""
     try:
-        lines = _read_text(path).split("\n")
+        text = _read_text(path)
     except UserError as error:
         if not path.exists():
             raise UserError(f"{path} is missing.", "", "A BEIR set has corpus.jsonl, queries.jsonl, qrels/.") from error
         raise
     seen: set[str] = set()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            json.dumps(row, ensure_ascii=False).encode("utf-8")  # half a surrogate pair, escaped, is no text
-        except ValueError as error:
-            raise UserError(f"{path}:{number} is not JSON.", str(error)) from error
+    for number, _, row in json_lines(text, path):
         if not isinstance(row, dict) or any(key not in row for key in keys):
             raise UserError(f"{path}:{number} lacks one of the keys {', '.join(keys)}.")
         identity = str(row[keys[0]])

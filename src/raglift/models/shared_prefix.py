@@ -148,10 +148,10 @@ def shared_prefix_attention(
         attention_mask: (rows, 1, tokens, own columns), added to the scores of the rows' own keys.
 
     Raises:
-        NotImplementedError: The model wants more of its attention than this.
+        ValueError: The model wants more of its attention than this.
     """
     if any(kwargs.get(name) is not None for name in _NOT_MADE) or _ACTIVE.cache is None:
-        raise NotImplementedError("not a plain attention")
+        raise ValueError("not a plain attention")
     rows, heads, tokens, width = query.shape
     groups, columns = key.shape[1:3]
     scaled = query * (width**-0.5 if scaling is None else scaling)
@@ -204,7 +204,7 @@ def can_share(model: PreTrainedModel) -> bool:
         return False
     try:
         return _trial(model)
-    except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
         return False
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from raglift import plugins
 from raglift.config import SynthesisConfig
 from raglift.corpus.evidence import Locator
+from raglift.corpus.json_lines import json_lines
 from raglift.corpus.stage import Corpus
 from raglift.errors import UserError
 from raglift.records import QAPair
@@ -55,21 +55,14 @@ def read_examples(name: str) -> HumanExamples:
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str, str]]:
     try:
-        lines = path.read_bytes().decode("utf-8-sig").split("\n")
+        whole = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"The examples {path} cannot be read.",
             str(error),
             f'synthesis.examples names a JSON Lines file in UTF-8, or is "{DEV}".',
         ) from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            json.dumps(row, ensure_ascii=False).encode("utf-8")  # half a surrogate pair, escaped, is no text
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}:{number} is not JSON.", str(error), _NEEDS) from error
+    for number, line, row in json_lines(whole, path, _NEEDS):
         values = [row.get(key) or "" for key in _KEYS] if isinstance(row, dict) else []
         if not values or not all(isinstance(value, str) for value in values):
             raise UserError(f"{path}:{number} is no example.", line[:80], _NEEDS)
