@@ -14,7 +14,8 @@ from raglift import plugins
 from raglift.models.device import Runtime
 from raglift.progress import Progress
 from raglift.records import Target
-from raglift.training.loop import Fitted, Settings, Task, fit
+from raglift.training.loop import Fitted, Task, fit
+from raglift.training.schedule import Settings
 from raglift.training.strategy import Strategy
 from tests import tasks
 from tests.tasks import QUIET, RUNTIME

@@ -19,8 +19,9 @@ from raglift.progress import Progress
 from raglift.records import Target
 from raglift.synthesis.asking import Asking
 from raglift.training.examples import Example, ExampleBatches
-from raglift.training.loop import Batches, Task
+from raglift.training.loop import Task
 from raglift.training.pairs import Pair, PairBatches
+from raglift.training.study import Batches
 from tests.tiny import QUESTIONS, SENTENCES
 
 RUNTIME = Runtime(torch.device("cpu"), torch.float32, 1)
@@ -69,13 +70,13 @@ def task(target: Target, folder: Path, model: nn.Module) -> Task:
     batches: Batches
     if target == "embedding":
         batches = PairBatches(pairs(), {}, model, BATCH, seed=1)  # type: ignore[arg-type]
-        objective = plugins.load("objective", "multiple_negatives")
+        objective = plugins.load("objective", "multiple_negatives")()
     else:
         rows = examples(chat_renderer(folder))
         batches = ExampleBatches(rows, load_tokenizer(folder), RUNTIME.device, BATCH, seed=1)
-        objective = plugins.load("objective", "answer_only")
+        objective = plugins.load("objective", "answer_only")()
     loss: Callable[[nn.Module, Any], Tensor] = objective.build(model)
-    return Task(target, batches, loss, lambda scored: -fixed_loss(scored, batches, loss))
+    return Task(target, batches, loss, lambda scored: -fixed_loss(scored, batches, loss), objective.weight)
 
 
 def fixed_loss(model: nn.Module, batches: Batches, loss: Callable[[nn.Module, Any], Tensor]) -> float:

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from raglift import plugins
 from raglift.config import (
     Config,
-    StrategySpec,
+    PluginSpec,
     WriterConfig,
-    check_strategies,
+    check_tuning,
     config_from_dict,
     describe_schema,
     dump_config,
@@ -55,7 +55,20 @@ class GeneratorOnly(Strategy):
     targets: ClassVar[frozenset[str]] = frozenset({"llm"})
 
 
-CLASSES = {
+class AnswerOnly(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    target: ClassVar[str] = "llm"
+
+
+class MultipleNegatives(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    target: ClassVar[str] = "embedding"
+    scale: float = Field(20.0, gt=0)
+
+
+CLASSES: dict[str, type[BaseModel]] = {
+    "answer_only": AnswerOnly,
+    "multiple_negatives": MultipleNegatives,
     "full": Strategy,
     "lora": Lora,
     "weight_interpolation": Interpolation,
@@ -88,11 +101,12 @@ def test_defaults_are_those_of_the_schema() -> None:
     config = config_from_dict({"data": {"documents": "python-reference"}})
     assert config == Config.model_validate({"data": {"documents": "python-reference"}})
     assert config.run == "run"
-    assert config.embedding.strategies == [StrategySpec(name="full"), StrategySpec(name="weight_interpolation")]
-    assert config.llm.strategies == [StrategySpec(name="lora")]
+    assert config.embedding.strategies == [PluginSpec(name="full"), PluginSpec(name="weight_interpolation")]
+    assert config.llm.strategies == [PluginSpec(name="lora")]
     assert config.synthesis.kinds == {"factoid": 2, "explanation": 2, "keyword": 1}
     assert (config.embedding.batch_size, config.llm.batch_size) == (32, 4)
-    assert (config.embedding.objective, config.llm.objective) == ("multiple_negatives", "answer_only")
+    assert config.embedding.objective == PluginSpec(name="multiple_negatives")
+    assert config.llm.objective == PluginSpec(name="answer_only")
 
 
 def test_a_configuration_cannot_be_changed() -> None:
@@ -189,6 +203,11 @@ VALID = "data: {documents: d}\n"
             ["a.yaml:3", "'lenth' is not a question filter (did you mean 'length'?)"],
         ),
         (VALID + "llm:\n  objective: answers\n", ["a.yaml:3", "not an objective (did you mean 'answer_only'?)"]),
+        (VALID + "llm:\n  objective: multiple_negatives\n", ["a.yaml:3", "cannot train the llm model"]),
+        (
+            VALID + "embedding:\n  objective:\n    multiple_negatives: {scal: 3}\n",
+            ["a.yaml:4", "unknown key 'scal' (did you mean 'scale'?)"],
+        ),
         (VALID + "llm:\n  prompt: grounder\n", ["a.yaml:3", "not a prompt (did you mean 'grounded'?)"]),
         (
             VALID + "evaluation:\n  response:\n    - token_f1\n    - token_f2\n",
@@ -285,9 +304,9 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
         ("[{lora: {alpha: .inf}}]", "lora: alpha must be a finite number, not inf"),
         ("[{lora: {modules: 3}}]", "lora: modules must be a list, not 3"),
         ("[{lora: {modules: [q, 3]}}]", "lora: modules must be text, not 3 (put it in quotes)"),
-        ("[{lora: 3}]", "llm.strategies.0 must be a strategy's name, or one name with its settings"),
-        ("[{lora: {}, full: {}}]", "llm.strategies.0 must be a strategy's name"),
-        ("[3]", "llm.strategies.0 must be a strategy's name"),
+        ("[{lora: 3}]", "llm.strategies.0 must be a name, or one name with its settings"),
+        ("[{lora: {}, full: {}}]", "llm.strategies.0 must be a name"),
+        ("[3]", "llm.strategies.0 must be a name"),
         ("lora", "llm.strategies must be a list, not 'lora'"),
         ("[broken]", "the strategy 'broken' cannot be used here: No module named 'exotic'"),
     ],
@@ -326,11 +345,11 @@ def test_a_bad_entry_does_not_hide_the_clash_of_the_others(tmp_path: Path) -> No
     assert "a.yaml:7: llm.strategies: the strategies 'l2_sp' and 'weight_interpolation' clash" in told
 
 
-def test_check_strategies_on_a_configuration_built_by_hand() -> None:
+def test_check_tuning_on_a_configuration_built_by_hand() -> None:
     config = Config.model_validate(
         {"data": {"beir": "b"}, "embedding": {"strategies": ["full", {"lora": {"rank": 4}}]}}
     )
-    assert [path for path, _ in check_strategies(config)] == [("embedding", "strategies", 1)]
+    assert [path for path, _ in check_tuning(config)] == [("embedding", "strategies", 1)]
 
 
 EVERYTHING = """\
@@ -396,8 +415,8 @@ def test_later_files_win_and_overrides_win_over_all(tmp_path: Path) -> None:
     )
     assert (config.seed, config.run) == (1, "three")
     assert (config.llm.epochs, config.llm.batch_size) == (3, 16)
-    assert config.llm.strategies == [StrategySpec(name="lora")]
-    assert config.embedding.strategies == [StrategySpec(name="lora", settings={"rank": 2})]
+    assert config.llm.strategies == [PluginSpec(name="lora")]
+    assert config.embedding.strategies == [PluginSpec(name="lora", settings={"rank": 2})]
     assert config.synthesis.kinds == {"keyword": 5}
 
 
@@ -447,10 +466,10 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
 
 def test_dictionaries_from_python() -> None:
     config = config_from_dict(
-        {"data": {"documents": Path("docs")}, "llm": {"strategies": (StrategySpec(name="full"), {"l2_sp": None})}}
+        {"data": {"documents": Path("docs")}, "llm": {"strategies": (PluginSpec(name="full"), {"l2_sp": None})}}
     )
     assert config.data.documents == "docs"
-    assert config.llm.strategies == [StrategySpec(name="full"), StrategySpec(name="l2_sp")]
+    assert config.llm.strategies == [PluginSpec(name="full"), PluginSpec(name="l2_sp")]
     with pytest.raises(
         UserError, match=r"2 problems(.|\n)*config: a key must be text, not 3(.|\n)*config: unknown key 'sed'"
     ):

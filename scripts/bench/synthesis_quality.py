@@ -28,7 +28,6 @@ from typing import Any
 
 from torch import nn
 
-from raglift import plugins
 from raglift.artifacts import write_json
 from raglift.config import Config, config_from_dict
 from raglift.corpus import stage as corpus_stage
@@ -55,6 +54,7 @@ from raglift.synthesis.training_sets import embedding_pairs
 from raglift.training import recipe
 from raglift.training.embedding_stage import ready_to_train
 from raglift.training.loop import Task, fit
+from raglift.training.outcome import objective_of
 from raglift.training.pairs import Pair, PairBatches
 
 METRICS = ("nDCG@10", "Success@5")
@@ -169,7 +169,7 @@ class Bench:
         task = Task(
             "embedding",
             batches,
-            plugins.load("objective", settings.objective).build(model),
+            objective_of(settings.objective).build(model),
             lambda _: float(next(states)),  # every later state beats the one before
         )
         loop = recipe.loop_settings(settings, "embedding", [Full()], len(pairs), len(batches))

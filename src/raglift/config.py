@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raglift.config_check import check_specs, place, validate
-from raglift.config_fields import Section, StrategySpec
+from raglift.config_check import check_objective, check_specs, place, validate
+from raglift.config_fields import PluginSpec, Section
 from raglift.config_schema import (
     Config,
     CorpusConfig,
@@ -48,14 +48,14 @@ __all__ = [
     "EvaluationConfig",
     "IndexConfig",
     "LLMConfig",
+    "PluginSpec",
     "ReadingConfig",
     "RetrievalConfig",
     "RuntimeConfig",
-    "StrategySpec",
     "SynthesisConfig",
     "TuningConfig",
     "WriterConfig",
-    "check_strategies",
+    "check_tuning",
     "config_from_dict",
     "describe_schema",
     "dump_config",
@@ -99,16 +99,18 @@ def dump_config(config: Config) -> str:
     return dump_yaml(config.model_dump(mode="json"))
 
 
-def check_strategies(config: Config) -> list[tuple[tuple[str | int, ...], str]]:
-    """What is wrong with the strategies: (path to the key, message), in the order of the configuration.
+def check_tuning(config: Config) -> list[tuple[tuple[str | int, ...], str]]:
+    """What is wrong with strategies and objectives: (path to the key, message), in the order of the configuration.
 
-    Unknown names, hyper-parameters that the strategy refuses, strategies that cannot tune the model that they are
-    listed for, and two strategies on one axis. Imports the strategies that are listed.
+    Unknown names, hyper-parameters that the plug-in refuses, plug-ins that are not for the model that they are listed
+    for, and two strategies on one axis. Imports what is listed.
     """
     problems = []
     for target in ("embedding", "llm"):
         for path, message in check_specs(target, getattr(config, target).strategies):
             problems.append(((target, "strategies", *path), f"{target}.strategies: {message}"))
+        for path, message in check_objective(target, getattr(config, target).objective):
+            problems.append(((target, "objective", *path), f"{target}.objective: {message}"))
     return problems
 
 
@@ -116,7 +118,7 @@ def _checked(root: Node, problems: list[Problem]) -> Config:
     root.value.setdefault("data", Node({}, root.where))
     config = validate(root, Config, problems, stand_ins={"data": _any_data()})
     if config is not None:
-        problems.extend(Problem(place(root, path), message) for path, message in check_strategies(config))
+        problems.extend(Problem(place(root, path), message) for path, message in check_tuning(config))
     raise_problems(problems, "`raglift config schema` lists every key, what it means and its default.")
     assert config is not None  # what stood in the way of it was a problem
     return config

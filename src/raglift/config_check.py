@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
 from raglift import plugins
-from raglift.config_fields import WRONG, StrategySpec, shown
+from raglift.config_fields import WRONG, PluginSpec, shown
 from raglift.config_yaml import Node, Problem, Where, locate, remove, to_python
 from raglift.errors import UserError
 
@@ -147,21 +147,15 @@ def _nearest_key(path: KeyPath, model: type[BaseModel]) -> str:
     return f"did you mean {' or '.join(elsewhere)}?" if elsewhere else f"known: {', '.join(known) or 'none'}"
 
 
-def check_specs(target: str, specs: Sequence[StrategySpec]) -> list[tuple[KeyPath, str]]:
+def check_specs(target: str, specs: Sequence[PluginSpec]) -> list[tuple[KeyPath, str]]:
     """What is wrong with the strategies of one target, "embedding" or "llm": (path from the list on, message)."""
-    known = plugins.names("strategy")
     problems: list[tuple[KeyPath, str]] = []
     on_axis: dict[str, str] = {}
     for number, spec in enumerate(specs):
-        if spec.name not in known:
-            problems.append(((number,), f"{spec.name!r} is not a strategy ({plugins.nearest(spec.name, known)})"))
+        strategy, found = _plugin("strategy", spec)
+        problems += [((number, *path), message) for path, message in found]
+        if strategy is None:
             continue
-        try:
-            strategy: Any = plugins.load("strategy", spec.name)
-        except (ImportError, UserError) as error:
-            problems.append(((number,), f"the strategy {spec.name!r} cannot be used here: {error}"))
-            continue
-        problems += [((number, *path), message) for path, message in _check_settings(strategy, spec)]
         if target not in strategy.targets:
             can = " and ".join(sorted(strategy.targets))
             problems.append(((number,), f"the strategy {spec.name!r} cannot tune the {target} (it tunes: {can})"))
@@ -174,7 +168,28 @@ def check_specs(target: str, specs: Sequence[StrategySpec]) -> list[tuple[KeyPat
     return problems
 
 
-def _check_settings(strategy: type[BaseModel], spec: StrategySpec) -> list[tuple[KeyPath, str]]:
+def check_objective(target: str, spec: PluginSpec) -> list[tuple[KeyPath, str]]:
+    """What is wrong with the objective of one target: (path from the key on, message)."""
+    objective, problems = _plugin("objective", spec)
+    if objective is not None and objective.target != target:
+        problems.append(((), f"{spec.name!r} cannot train the {target} model, it is for the {objective.target} model"))
+    return problems
+
+
+def _plugin(kind: str, spec: PluginSpec) -> tuple[Any, list[tuple[KeyPath, str]]]:
+    """The plug-in's class, None where there is none, and what is wrong with its name and its settings."""
+    article = "an" if kind[0] in "aeiou" else "a"
+    known = plugins.names(kind)
+    if spec.name not in known:
+        return None, [((), f"{spec.name!r} is not {article} {kind} ({plugins.nearest(spec.name, known)})")]
+    try:
+        plugin: Any = plugins.load(kind, spec.name)
+    except (ImportError, UserError) as error:
+        return None, [((), f"the {kind} {spec.name!r} cannot be used here: {error}")]
+    return plugin, _check_settings(plugin, spec)
+
+
+def _check_settings(strategy: type[BaseModel], spec: PluginSpec) -> list[tuple[KeyPath, str]]:
     """The strategy's own checks, and as strict as the rest of the configuration about types.
 
     The settings are checked as JSON, in which a tuple is a list too, as it is in YAML.

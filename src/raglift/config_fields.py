@@ -39,11 +39,11 @@ class Section(BaseModel):
     )
 
 
-class StrategySpec(Section):
-    """A strategy's name and the hyper-parameters that differ from its defaults."""
+class PluginSpec(Section):
+    """A plug-in's name and the hyper-parameters that differ from its defaults."""
 
     name: str
-    """The file's name under `strategies/`."""
+    """The name of the plug-in's file."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Hyper-parameter -> value."""
 
@@ -93,26 +93,26 @@ def _retrieval_metric(name: str) -> str:
         raise wrong(f"{name!r} is not a metric of ir_measures ({near})") from error
 
 
-def _read_strategy(entry: object) -> object:
-    if isinstance(entry, StrategySpec):
+def _read_spec(entry: object) -> object:
+    if isinstance(entry, PluginSpec):
         return entry
     if isinstance(entry, str):
-        return StrategySpec(name=entry)
+        return PluginSpec(name=entry)
     if isinstance(entry, dict) and len(entry) == 1:
         name, settings = next(iter(entry.items()))
         if settings is None or isinstance(settings, dict):
-            return StrategySpec(name=name, settings=settings or {})
-    raise wrong("must be a strategy's name, or one name with its settings, such as `- lora: {rank: 16}`")
+            return PluginSpec(name=name, settings=settings or {})
+    raise wrong("must be a name, or one name with its settings, such as `lora: {rank: 16}`")
 
 
-def _write_strategy(spec: StrategySpec) -> object:
+def _write_spec(spec: PluginSpec) -> object:
     return {spec.name: spec.settings} if spec.settings else spec.name
 
 
-Strategy = Annotated[
-    StrategySpec,
-    BeforeValidator(_read_strategy),
-    PlainSerializer(_write_strategy),
+Spec = Annotated[
+    PluginSpec,
+    BeforeValidator(_read_spec),
+    PlainSerializer(_write_spec),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}),
 ]
 """A name, or a mapping of one name to its hyper-parameters."""
@@ -138,7 +138,6 @@ AutoFloat = Annotated[float | Literal["auto"], _auto_or(float)]
 AutoInt = Annotated[int | Literal["auto"], _auto_or(int)]
 RetrievalMetric = Annotated[str, AfterValidator(_retrieval_metric)]
 Chunker = Annotated[str, _plugin("chunker")]
-Objective = Annotated[str, _plugin("objective")]
 Prompt = Annotated[str, _plugin("prompt")]
 QuestionKind = Annotated[str, _plugin("question kind")]
 PromptStyle = Annotated[str, _plugin("prompt style")]

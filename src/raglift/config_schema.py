@@ -16,7 +16,6 @@ from raglift.config_fields import (
     Name,
     NotNegative,
     NotNegativeInt,
-    Objective,
     Part,
     PathName,
     Positive,
@@ -28,7 +27,7 @@ from raglift.config_fields import (
     Section,
     Seed,
     Share,
-    Strategy,
+    Spec,
     Tokens,
     wrong,
 )
@@ -132,10 +131,10 @@ class TuningConfig(Section):
 
     model: Name
     """The base: a known name or a folder."""
-    strategies: list[Strategy]
+    strategies: list[Spec]
     """At most one an axis; each a name, or `name: {hyper-parameter: value}`. An empty list leaves the base untuned."""
-    objective: Objective
-    """The loss."""
+    objective: Spec
+    """The loss; a name, or `name: {hyper-parameter: value}`."""
     epochs: AutoFloat = "auto"
     """Passes over the training set, or "auto"."""
     learning_rate: AutoFloat = "auto"
@@ -148,6 +147,10 @@ class TuningConfig(Section):
     """Share of the steps over which the learning rate rises from 0."""
     evaluations: Count
     """Times that the development split is scored during training."""
+    accumulation: Count = 1
+    """Batches whose gradients make one step."""
+    patience: Count | None = None
+    """Scorings in a row without a new best after which training ends; null: never early."""
 
 
 _ABOUT = {name: field.description for name, field in TuningConfig.model_fields.items()}
@@ -157,10 +160,10 @@ class EmbeddingConfig(TuningConfig):
     """Training of the embedding model."""
 
     model: Name = Field(default="all-MiniLM-L6-v2", description=_ABOUT["model"])
-    strategies: list[Strategy] = Field(
+    strategies: list[Spec] = Field(
         default=["full", "weight_interpolation"], validate_default=True, description=_ABOUT["strategies"]
     )
-    objective: Objective = Field(default="multiple_negatives", description=_ABOUT["objective"])
+    objective: Spec = Field(default="multiple_negatives", validate_default=True, description=_ABOUT["objective"])
     batch_size: Count = 32
     """Questions a step; with in-batch negatives it decides how many negatives each has."""
     weight_decay: NotNegative = Field(default=0.01, description=_ABOUT["weight_decay"])
@@ -177,8 +180,8 @@ class LLMConfig(TuningConfig):
     """Training of the language model, and how it answers."""
 
     model: Name = Field(default="SmolLM2-135M-Instruct", description=_ABOUT["model"])
-    strategies: list[Strategy] = Field(default=["lora"], validate_default=True, description=_ABOUT["strategies"])
-    objective: Objective = Field(default="answer_only", description=_ABOUT["objective"])
+    strategies: list[Spec] = Field(default=["lora"], validate_default=True, description=_ABOUT["strategies"])
+    objective: Spec = Field(default="answer_only", validate_default=True, description=_ABOUT["objective"])
     batch_size: Count = Field(default=4, description=_ABOUT["batch_size"])
     weight_decay: NotNegative = Field(default=0.0, description=_ABOUT["weight_decay"])
     evaluations: Count = Field(default=2, description=_ABOUT["evaluations"])
@@ -271,6 +274,8 @@ class RuntimeConfig(Section):
     """Time between checkpoints of a training, in seconds."""
     batch_tokens: AutoInt = "auto"
     """Tokens encoded at once outside of training; "auto" goes by the device."""
+    trackers: list[Literal["tensorboard", "mlflow", "wandb", "trackio"]] = Field(default=["tensorboard"])
+    """Where trainings are logged; TensorBoard's files lie in the workspace's `logs`. An empty list logs nowhere."""
 
 
 class Config(Section):

@@ -15,7 +15,6 @@ from raglift.config import Config, TuningConfig
 from raglift.corpus import audit
 from raglift.corpus import stage as corpus_stage
 from raglift.corpus.human import warn_of_dropped
-from raglift.errors import UserError
 from raglift.evaluation import stage as evaluation_stage
 from raglift.evaluation.retrieval import validate_metrics
 from raglift.index import stage as index_stage
@@ -45,7 +44,7 @@ from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.review_file import read_rows
 from raglift.training import embedding_stage, llm_stage
 from raglift.training.examples import Example
-from raglift.training.outcome import read_outcome, strategy_key
+from raglift.training.outcome import objective_key, read_outcome, strategy_key
 from raglift.training.preflight import check_room
 
 
@@ -328,6 +327,7 @@ class _Pipeline:
             # What is mined enters by the key of the mined pairs, so that keys from before it stay.
             **config.model_dump(mode="json", exclude={"hard_negatives", "hard_negative_ceiling"}),
             "strategies": strategy_key(config.strategies),
+            "objective": objective_key(config.objective),
             "seed": self._config.seed,
         }
         artifact = self._runner.stage(target, version, settings, {**inputs, "base": self._revisions[target]}, write)
@@ -387,13 +387,6 @@ class _Pipeline:
 def _check_plugins(config: Config) -> None:
     """What the schema cannot see without loading the plug-ins."""
     validate_metrics(config.evaluation.retrieval)
-    for target, name in (("embedding", config.embedding.objective), ("llm", config.llm.objective)):
-        made_for = plugins.load("objective", name).target
-        if made_for != target:
-            raise UserError(
-                f"{target}.objective: {name!r} cannot train the {target} model.",
-                f"It is an objective for the {made_for} model.",
-            )
 
 
 def _synthetic(artifact: Artifact) -> list[QAPair]:

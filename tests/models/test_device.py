@@ -43,9 +43,10 @@ def test_the_probe_runs_once_a_workspace(tmp_path: Path, monkeypatch: pytest.Mon
     settings = RuntimeConfig(device="cpu", threads=1)
     first = resolve(settings, tmp_path)
     monkeypatch.setattr(device, "probe_dtype", probing("float32", calls))
-    assert resolve(settings, tmp_path) == first == Runtime(torch.device("cpu"), torch.bfloat16, 1)
+    logged = {"trackers": ("tensorboard",), "logs": tmp_path / "logs"}
+    assert resolve(settings, tmp_path) == first == Runtime(torch.device("cpu"), torch.bfloat16, 1, **logged)
     assert calls == ["cpu"]
-    assert first.mixed
+    assert first.dtype == torch.bfloat16
 
 
 def test_a_damaged_probe_file_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +62,8 @@ def test_a_named_dtype_is_not_probed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(device, "probe_dtype", probing("float32", calls))
     found = resolve(RuntimeConfig(device="cpu", threads=1, dtype="bfloat16"), tmp_path)
     assert (found.dtype, calls, list(tmp_path.iterdir())) == (torch.bfloat16, [], [])
-    assert not resolve(RuntimeConfig(device="cpu", threads=1, dtype="float32"), tmp_path).mixed
+    plain = resolve(RuntimeConfig(device="cpu", threads=1, dtype="float32"), tmp_path)
+    assert plain.dtype == torch.float32
 
 
 def test_threads_are_set_and_never_more_than_the_process_may_use(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from raglift.progress import Progress
-from raglift.training.loop import Fitted, Settings, Task, _schedule, fit
+from raglift.training.loop import Fitted, Task, fit
 from raglift.training.parameters import trainable
+from raglift.training.schedule import Settings
 from raglift.training.strategy import Axis, Strategy
+from raglift.training.study import Study, without_learning
 from tests.tasks import QUIET, RUNTIME, job
 
 if TYPE_CHECKING:
@@ -79,14 +81,20 @@ class Recorder(Strategy):
         self.calls.append(("prepare", target))
         return model
 
+    def begin(self, model: nn.Module, study: Study) -> None:
+        self.calls.append(("begin", len(study.batches), sorted(study.base)))
+
     def before_step(self, model: nn.Module, step: int, total: int) -> None:
         self.calls.append(("before", step, total, model.training))
 
     def losses(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
         return {"extra": 0.5 * torch.ones((), requires_grad=True)}
 
+    def after_backward(self, model: nn.Module) -> None:
+        self.calls.append(("gradients", all(p.grad is not None for p in model.parameters())))
+
     def after_step(self, model: nn.Module) -> None:
-        self.calls.append(("after",))
+        self.calls.append(("after", all(p.grad is not None for p in model.parameters())))
 
 
 class Mixer(Strategy):
@@ -120,7 +128,8 @@ def test_hooks_are_called_in_order_and_their_terms_count(tmp_path: Path) -> None
     fitted = run(tmp_path / "with", scores(*range(9)), (Recorder(),), steps=3, evaluations=1)
     assert Recorder.calls == [
         ("prepare", "embedding"),
-        *[call for step in range(3) for call in (("before", step, 3, True), ("after",))],
+        ("begin", 5, ["0.bias", "0.weight", "2.bias", "2.weight"]),
+        *[call for n in range(3) for call in (("before", n, 3, True), ("gradients", True), ("after", True))],
     ]
     assert fitted.history[-1]["loss"] == pytest.approx(plain.history[-1]["loss"] + 0.5, abs=1e-6)
 
@@ -133,12 +142,12 @@ def test_batches_are_taken_epoch_by_epoch(tmp_path: Path) -> None:
 
 def test_the_rate_rises_then_falls_to_zero() -> None:
     settings = Settings(steps=100, learning_rate=1.0, warmup=0.1)
-    rates = [_schedule(step, settings) for step in range(100)]
+    rates = [settings.rate(step) for step in range(100)]
     assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert max(rates) == rates[9] == rates[10] == 1.0
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] == pytest.approx(1 / 90)
-    assert _schedule(0, Settings(steps=1, learning_rate=1.0)) == 1.0
+    assert Settings(steps=1, learning_rate=1.0).rate(0) == 1.0
 
 
 @pytest.mark.parametrize(("steps", "evaluations", "marks"), [(10, 4, [3, 5, 8, 10]), (2, 4, [1, 2]), (7, 1, [7])])
@@ -210,6 +219,96 @@ def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
     assert batches.asked == []
     assert "going on from step 10" in said.getvalue()
     assert (again.history, again.chosen) == (whole.history, whole.chosen)
+
+
+class Halves(Numbers):
+    """The batches of `Numbers`, each in a part of one row and a part of three."""
+
+    def __len__(self) -> int:
+        return 10
+
+    def batch(self, epoch: int, index: int) -> Tensor:
+        whole = super().batch(epoch, index // 2)
+        return whole[:1] if index % 2 == 0 else whole[1:]
+
+
+def without_dropout() -> nn.Module:
+    model = model_of()
+    model[1] = nn.Identity()  # type: ignore[index, assignment]
+    return model
+
+
+def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path: Path) -> None:
+    def trained(batches: Numbers, work: Path, **settings: Any) -> Fitted:
+        task = Task("embedding", batches, square, lambda _: 1.0, weight=len)
+        values = iter(range(9))
+        task = replace(task, score=lambda _: float(next(values)))
+        return fit(without_dropout(), task, (), Settings(7, 0.05, **settings), RUNTIME, job(work))
+
+    whole = trained(Numbers(), tmp_path / "whole")
+    parts = trained(Halves(), tmp_path / "parts", accumulation=2)
+    assert [entry.get("loss") for entry in parts.history] == pytest.approx([e.get("loss") for e in whole.history])
+    for name, value in parts.model.state_dict().items():
+        torch.testing.assert_close(value, whole.model.state_dict()[name], rtol=1e-5, atol=1e-6)
+
+
+def test_training_ends_out_of_patience_and_again_after_a_resume(tmp_path: Path) -> None:
+    fitted = run(tmp_path, scores(0, 3, 2, 2), evaluations=10, patience=2)
+    assert [entry["step"] for entry in fitted.history] == [0, 1, 2, 3]
+    assert fitted.chosen == "step 1"
+    batches = Numbers()
+    again = run(tmp_path, scores(), batches=batches, evaluations=10, patience=2)
+    assert (batches.asked, again.history) == ([], fitted.history)
+
+
+class Rates(Strategy):
+    axis: ClassVar[Axis] = "schedule"
+    factors: dict[str, float]
+
+    def rates(self, model: nn.Module, target: Any) -> dict[str, float]:
+        return self.factors
+
+
+def test_rates_scale_each_parameter_and_multiply(tmp_path: Path) -> None:
+    """Adam's first step is the learning rate times the gradient's sign."""
+    both = (Rates(factors={"0.weight": 0.5, "2.bias": 0.0}), Rates(factors={"0.weight": 0.5}))
+    fitted = run(tmp_path, scores(0, 1), both, steps=1, evaluations=1, clip=1e9)
+    base, state = model_of().state_dict(), fitted.model.state_dict()
+    moved = {name: float((state[name] - base[name]).abs().max()) for name in base}
+    assert moved == pytest.approx({"0.weight": 0.0125, "0.bias": 0.05, "2.weight": 0.05, "2.bias": 0.0}, rel=1e-3)
+
+
+def test_a_study_gives_gradients_of_batches_and_leaves_the_model_as_it_was(tmp_path: Path) -> None:
+    found: list[dict[str, Tensor]] = []
+
+    class Look(Strategy):
+        axis: ClassVar[Axis] = "anchor"
+
+        def begin(self, model: nn.Module, study: Study) -> None:
+            model.train()
+            found.extend({k: g.clone() for k, g in one.items()} for one in study.gradients(model, 2, "looking"))
+            assert model.training
+            assert all(p.grad is None for p in model.parameters())
+
+    run(tmp_path, scores(*range(9)), (Look(),))
+    model = without_dropout()
+    for index, gradients in enumerate(found):
+        model.zero_grad()
+        square(model, Numbers().batch(0, index)).backward()  # type: ignore[no-untyped-call]
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(gradients[name], parameter.grad)
+    assert len(found) == 2
+
+
+def test_the_base_answers_without_a_second_copy() -> None:
+    model, rows = without_dropout(), Numbers().batch(0, 0)
+    base = {name: value.detach().clone() for name, value in model.named_parameters()}
+    before = model(rows)
+    with torch.no_grad():
+        for value in model.parameters():
+            value.mul_(2)
+    assert torch.equal(without_learning(model, base, rows), before)
+    assert not torch.equal(model(rows), before)
 
 
 def test_the_gradient_is_clipped(tmp_path: Path) -> None:

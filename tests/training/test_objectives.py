@@ -25,7 +25,7 @@ def test_answer_only_is_the_mean_of_transformers_own_loss_over_the_answer_tokens
     model = load_causal_lm(tiny_llm, RUNTIME)
     rows = tasks.examples(tasks.chat_renderer(tiny_llm))
     batches = ExampleBatches(rows, load_tokenizer(tiny_llm), RUNTIME.device, size, seed=0)
-    compute = plugins.load("objective", "answer_only").build(model)
+    compute = plugins.load("objective", "answer_only")().build(model)
     for index in range(len(batches)):
         batch = batches.batch(0, index)
         total, count = 0.0, 0
@@ -41,7 +41,7 @@ def test_answer_only_has_the_gradient_of_the_whole_computation(tiny_llm: Path) -
     model = load_causal_lm(tiny_llm, RUNTIME)
     rows = tasks.examples(tasks.chat_renderer(tiny_llm))
     batch = ExampleBatches(rows, load_tokenizer(tiny_llm), RUNTIME.device, 4, seed=0).batch(0, 0)
-    plugins.load("objective", "answer_only").build(model)(model, batch).backward()
+    plugins.load("objective", "answer_only")().build(model)(model, batch).backward()
     weight = dict(model.named_parameters())["model.embed_tokens.weight"]
     assert weight.grad is not None
     found = weight.grad.clone()
@@ -57,7 +57,7 @@ def test_answer_only_takes_an_empty_prompt(tiny_llm: Path) -> None:
     rows = [Example("", "the red kite hunts")]
     batch = ExampleBatches(rows, load_tokenizer(tiny_llm), RUNTIME.device, 1, seed=0).batch(0, 0)
     expected = float(model(**batch).loss.detach())
-    assert plugins.load("objective", "answer_only").build(model)(model, batch).item() == pytest.approx(
+    assert plugins.load("objective", "answer_only")().build(model)(model, batch).item() == pytest.approx(
         expected, abs=1e-5
     )
 
@@ -65,7 +65,7 @@ def test_answer_only_takes_an_empty_prompt(tiny_llm: Path) -> None:
 def test_multiple_negatives_is_the_symmetric_contrast_written_by_hand(tiny_embedding: Path) -> None:
     model = load_encoder(tiny_embedding, RUNTIME).eval()
     batch = PairBatches(tasks.pairs(), {}, model, 8, seed=0).batch(0, 0)
-    loss = plugins.load("objective", "multiple_negatives").build(model)(model, batch).item()
+    loss = plugins.load("objective", "multiple_negatives")().build(model)(model, batch).item()
     with torch.no_grad():
         columns = [model(dict(column))["sentence_embedding"].double().numpy() for column in batch]
     queries, passages = (column / np.linalg.norm(column, axis=1, keepdims=True) for column in columns)
@@ -81,7 +81,7 @@ def test_multiple_negatives_agrees_with_sentence_transformers_in_value_and_gradi
         model = load_encoder(tiny_embedding, RUNTIME).eval()
         batch = PairBatches(tasks.pairs(), {}, model, 4, seed=0).batch(0, 0)
         if own:
-            loss = plugins.load("objective", "multiple_negatives").build(model)(model, batch)
+            loss = plugins.load("objective", "multiple_negatives")().build(model)(model, batch)
         else:
             reference = MultipleNegativesRankingLoss(
                 model, directions=("query_to_doc", "doc_to_query"), partition_mode="per_direction"
@@ -102,7 +102,7 @@ def test_hard_negatives_compete_for_every_query_and_for_no_passage(tiny_embeddin
              for n, row in enumerate(rows[:4])]  # fmt: skip
     batch = PairBatches(mined, {}, model, 4, seed=0).batch(0, 0)
     assert len(batch[2]["input_ids"]) == 2  # fewer than queries
-    loss = plugins.load("objective", "multiple_negatives").build(model)(model, batch).item()
+    loss = plugins.load("objective", "multiple_negatives")().build(model)(model, batch).item()
     with torch.no_grad():
         columns = [model(dict(column))["sentence_embedding"].double().numpy() for column in batch]
     queries, passages, hard = (column / np.linalg.norm(column, axis=1, keepdims=True) for column in columns)

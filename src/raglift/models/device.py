@@ -31,6 +31,8 @@ class Runtime:
         threads: Of the processor.
         batch_tokens: Padded tokens that are encoded at once outside of training.
         checkpoint_seconds: Time between checkpoints of a training.
+        trackers: Where trainings are logged, by accelerate's names.
+        logs: The folder of trackers that write files; None: no training is logged.
     """
 
     device: torch.device
@@ -38,11 +40,8 @@ class Runtime:
     threads: int
     batch_tokens: int = 2048
     checkpoint_seconds: float = 30.0
-
-    @property
-    def mixed(self) -> bool:
-        """Whether training runs under autocast."""
-        return self.dtype != torch.float32
+    trackers: tuple[str, ...] = ()
+    logs: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,15 @@ def resolve(settings: Any, workspace: Path) -> Runtime:
     batch_tokens = settings.batch_tokens
     if batch_tokens == "auto":
         batch_tokens = 2048 if device.type == "cpu" else 65536
-    return Runtime(device, getattr(torch, dtype), threads, batch_tokens, settings.checkpoint_seconds)
+    return Runtime(
+        device,
+        getattr(torch, dtype),
+        threads,
+        batch_tokens,
+        settings.checkpoint_seconds,
+        tuple(settings.trackers),
+        workspace / "logs",
+    )
 
 
 def _fastest_dtype(device: torch.device, threads: int, workspace: Path) -> str:

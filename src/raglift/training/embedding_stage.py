@@ -8,7 +8,6 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from raglift import plugins
 from raglift.config import EmbeddingConfig
 from raglift.corpus.stage import Corpus
 from raglift.evaluation.retrieval import score_rankings
@@ -21,7 +20,7 @@ from raglift.progress import Progress
 from raglift.records import QAPair
 from raglift.training import recipe
 from raglift.training.loop import Task, fit
-from raglift.training.outcome import MODEL, strategies_of, write_outcome
+from raglift.training.outcome import MODEL, objective_of, strategies_of, write_outcome
 from raglift.training.pairs import Pair, PairBatches
 
 VERSION = 2
@@ -91,8 +90,8 @@ def build(
     model = ready_to_train(base, runtime)
     batches = PairBatches(rows, corpus.similar, model, settings.batch_size, job.seed)
     loop = recipe.loop_settings(settings, "embedding", strategies, len(rows), len(batches))
-    objective = plugins.load("objective", settings.objective)
-    task = Task("embedding", batches, objective.build(model), score)
+    objective = objective_of(settings.objective)
+    task = Task("embedding", batches, objective.build(model), score, objective.weight)
     fitted = fit(model, task, strategies, loop, runtime, job)
     if fitted.chosen != "base":
         tuned = fitted.model

@@ -23,7 +23,7 @@ from raglift.progress import Progress
 from raglift.training import recipe
 from raglift.training.examples import Example, ExampleBatches
 from raglift.training.loop import Task, fit
-from raglift.training.outcome import MODEL, strategies_of, write_outcome
+from raglift.training.outcome import MODEL, objective_of, strategies_of, write_outcome
 from raglift.training.preflight import SHORTER, check, check_tokenizer, preview
 
 VERSION = 4
@@ -138,7 +138,8 @@ def tune(
     loading = replace(runtime, dtype=torch.float32) if full else runtime
     model = load_causal_lm(base.path, loading)
     loop = recipe.loop_settings(settings, "llm", strategies, len(rows), len(batches))
-    task = Task("llm", batches, plugins.load("objective", settings.objective).build(model), score)
+    objective = objective_of(settings.objective)
+    task = Task("llm", batches, objective.build(model), score, objective.weight)
     fitted = fit(model, task, strategies, loop, runtime, job)
     if fitted.chosen != "base" and not any(s.save(fitted.model, job.out / MODEL) for s in strategies):
         tuned = fitted.model

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
+import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from raglift.artifacts import WORK
@@ -19,50 +21,31 @@ from raglift.job import Job
 from raglift.models.device import Runtime
 from raglift.records import Target
 from raglift.training import checkpoint
+from raglift.training.accelerating import accelerator, average_gradients, total
 from raglift.training.checkpoint import Progress
 from raglift.training.parameters import trainable
+from raglift.training.schedule import Settings
 from raglift.training.strategy import Strategy
+from raglift.training.study import Batches, Study
 
 
-class Batches(Protocol):
-    """Training data: the same batch for the same place, however often it is asked for."""
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-
-    def batch(self, epoch: int, index: int) -> Any:
-        """Batch `index` of `epoch`; epochs are shuffled differently."""
+def _equally(_: Any) -> float:
+    return 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is trained: `loss(model, batch)` falls, `score(model)` on the development split should rise."""
+    """What is trained: `loss(model, batch)` falls, `score(model)` on the development split should rise.
+
+    Attributes:
+        weight: What a batch counts where several make one step, such as the learned tokens that its loss is a mean of.
+    """
 
     target: Target
     batches: Batches
     loss: Callable[[nn.Module, Any], Tensor]
     score: Callable[[nn.Module], float]
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How long and how hard.
-
-    Attributes:
-        steps: Optimizer steps.
-        learning_rate: Peak of a linear warm-up and linear decay.
-        warmup: Share of the steps that warm up.
-        weight_decay: AdamW's, decoupled (Loshchilov and Hutter 2019).
-        evaluations: Times that the development split is scored, the last time after the last step.
-        clip: Largest norm of the gradient.
-    """
-
-    steps: int
-    learning_rate: float
-    warmup: float = 0.1
-    weight_decay: float = 0.0
-    evaluations: int = 4
-    clip: float = 1.0
+    weight: Callable[[Any], float] = _equally
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +111,25 @@ class _Loop:
         self._checkpoints = job.out / WORK / "checkpoints"
         self._parameters = trainable(model)
         self._base = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
-        # Groups are built from every parameter that may train now or later; what a schedule freezes has no gradient
-        # and is passed over by the optimizer, weight decay included.
-        self._optimizer = torch.optim.AdamW(
-            self._parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        self._accelerator = accelerator(runtime, f"{task.target}-{job.out.name}", asdict(settings))
+        study = Study(
+            task.target, self._base, task.batches, task.loss, self._accelerator.autocast, job.seed, job.display
         )
+        for strategy in strategies:
+            strategy.begin(model, study)
+        self._optimizer = torch.optim.AdamW(self._groups(), lr=settings.learning_rate)
         self._state = self._resumed() or self._begun()
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """One group a learning rate, from every parameter that may train now or later; what a schedule freezes has no
+        gradient and is passed over by the optimizer, weight decay included."""
+        rates = [strategy.rates(self._model, self._task.target) for strategy in self._strategies]
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self._parameters.items():
+            factor = math.prod(rate.get(name, 1.0) for rate in rates)
+            groups.setdefault(factor, []).append(parameter)
+        decay = self._settings.weight_decay
+        return [{"params": found, "factor": factor, "weight_decay": decay} for factor, found in groups.items()]
 
     def _begun(self) -> Progress:
         score = self._score()
@@ -150,13 +146,12 @@ class _Loop:
         return state
 
     def train(self) -> None:
-        """To the last step, with a checkpoint at every mark of the development split and every so many seconds."""
+        """To the last step or out of patience, with a checkpoint at every scoring and every so many seconds."""
         state, settings = self._state, self._settings
-        marks = {math.ceil(settings.steps * (i + 1) / settings.evaluations) for i in range(settings.evaluations)}
-        saved = time.monotonic()
+        marks, saved = settings.marks, time.monotonic()
         name = f"training the {self._task.target} model"
         with self._job.display.stage(name, settings.steps, "steps", done=state.step) as bar:
-            while state.step < settings.steps:
+            while state.step < settings.steps and not self._out_of_patience():
                 loss = self._step()
                 state.step += 1
                 state.loss_sum += loss
@@ -165,37 +160,67 @@ class _Loop:
                 if state.step in marks:
                     self._evaluate()
                 if state.step in marks or time.monotonic() - saved > self._runtime.checkpoint_seconds:
-                    state.weights = {name: parameter.detach() for name, parameter in self._parameters.items()}
-                    state.optimizer = checkpoint.optimizer_state(self._optimizer, self._parameters)
-                    checkpoint.save(self._checkpoints, state)
+                    self._save()
                     saved = time.monotonic()
 
+    def _out_of_patience(self) -> bool:
+        patience, scored = self._settings.patience, [entry["step"] for entry in self._state.history]
+        return patience is not None and sum(step > self._state.best_step for step in scored) >= patience
+
+    def _save(self) -> None:
+        if self._accelerator.is_main_process:
+            self._state.weights = {name: parameter.detach() for name, parameter in self._parameters.items()}
+            self._state.optimizer = checkpoint.optimizer_state(self._optimizer, self._parameters)
+            checkpoint.save(self._checkpoints, self._state)
+        self._accelerator.wait_for_everyone()
+
     def _step(self) -> float:
-        model, task, step = self._model, self._task, self._state.step
-        torch.manual_seed(int.from_bytes(hashlib.sha256(f"{self._job.seed}/{step}".encode()).digest()[:4], "big"))
+        model, settings, step = self._model, self._settings, self._state.step
+        rate = settings.learning_rate * settings.rate(step)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._settings.learning_rate * _schedule(step, self._settings)
+            group["lr"] = rate * group["factor"]
         model.train()
         for strategy in self._strategies:
-            strategy.before_step(model, step, self._settings.steps)
-        batch = task.batches.batch(*divmod(step, len(task.batches)))
-        with _autocast(self._runtime):
-            terms = {"objective": task.loss(model, batch)}
-            for strategy in self._strategies:
-                terms |= strategy.losses(model, batch)
-            total = torch.stack([term.float() for term in terms.values()]).sum()
-        total.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(list(self._parameters.values()), self._settings.clip)
+            strategy.before_step(model, step, settings.steps)
+        loss = self._backward(step)
+        average_gradients(self._accelerator, self._parameters.values())
+        for strategy in self._strategies:
+            strategy.after_backward(model)
+        norm = torch.nn.utils.clip_grad_norm_(list(self._parameters.values()), settings.clip)
         self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
         for strategy in self._strategies:
             strategy.after_step(model)
-        return float(total.detach())
+        self._optimizer.zero_grad(set_to_none=True)
+        self._accelerator.log({"loss": loss, "learning rate": rate, "gradient norm": float(norm)}, step=step)
+        return loss
+
+    def _backward(self, step: int) -> float:
+        """Fill the gradients with the mean of this step's batches, by what each counts; returns the loss."""
+        batches, here = self._task.batches, self._accelerator.process_index
+        count = self._settings.accumulation * self._accelerator.num_processes
+        places = range(step * count + here, (step + 1) * count, self._accelerator.num_processes)
+        found = [batches.batch(*divmod(place, len(batches))) for place in places]
+        weights = [self._task.weight(batch) for batch in found]
+        whole, loss = total(self._accelerator, sum(weights)), 0.0
+        for place, batch, weight in zip(places, found, weights, strict=True):
+            seed_everything(self._job.seed, place)
+            with self._accelerator.autocast():
+                terms = {"objective": self._task.loss(self._model, batch)}
+                for strategy in self._strategies:
+                    terms |= strategy.losses(self._model, batch)
+                summed = torch.stack([term.float() for term in terms.values()]).sum() * (weight / whole)
+            self._accelerator.backward(summed)
+            loss += float(summed.detach())
+        return total(self._accelerator, loss)
 
     def _score(self) -> float:
-        self._model.eval()
-        with torch.no_grad():
-            return self._task.score(self._model)
+        """The main process scores and tells the others, so that none ever chooses another state."""
+        scores = [0.0]
+        if self._accelerator.is_main_process:
+            self._model.eval()
+            with torch.no_grad():
+                scores = [self._task.score(self._model)]
+        return float(broadcast_object_list(scores)[0])
 
     def _evaluate(self) -> None:
         state, score = self._state, self._score()
@@ -203,6 +228,7 @@ class _Loop:
         state.loss_sum, state.loss_count = 0.0, 0
         state.history.append({"step": state.step, "loss": loss, "dev": score})
         self._job.display.say(f"  step {state.step}: loss {loss:.4f}, development split {score:.4f}")
+        self._accelerator.log({"development split": score}, step=state.step)
         if score > state.best_score:
             state.best_score, state.best_step = score, state.step
             state.best = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
@@ -236,18 +262,14 @@ class _Loop:
                     name, best, score = label, mixed, candidate.score
         self._load(best)
         self._model.eval()
+        for tracker in self._accelerator.trackers:
+            tracker.finish()
         return Fitted(self._model, name, tuple(scored), tuple(state.history))
 
 
-def _schedule(step: int, settings: Settings) -> float:
-    """Linear warm-up, then linear decay to zero; the first step already moves."""
-    warm = max(1, round(settings.steps * settings.warmup))
-    if step < warm:
-        return (step + 1) / warm
-    return (settings.steps - step) / max(1, settings.steps - warm)
-
-
-def _autocast(runtime: Runtime) -> contextlib.AbstractContextManager[Any]:
-    if not runtime.mixed:
-        return contextlib.nullcontext()
-    return torch.autocast(runtime.device.type, dtype=runtime.dtype)
+def seed_everything(seed: int, place: int) -> None:
+    """Begin python's, numpy's and torch's randomness anew for a batch, so that no generator's state is carried over."""
+    number = int.from_bytes(hashlib.sha256(f"{seed}/{place}".encode()).digest()[:4], "big")
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from raglift.artifacts import write_json
-from raglift.config import StrategySpec
+from raglift.config import PluginSpec
 from raglift.models.find import FoundModel
 from raglift.plugins import load
 from raglift.records import Target, TrainedModel
-from raglift.training.loop import Fitted, Settings
+from raglift.training.loop import Fitted
+from raglift.training.objective import Objective
+from raglift.training.schedule import Settings
 from raglift.training.strategy import Strategy
 
 MODEL = "model"
@@ -27,12 +29,18 @@ class Outcome:
     tuned: Path | None
 
 
-def strategies_of(specs: Sequence[StrategySpec]) -> list[Strategy]:
+def strategies_of(specs: Sequence[PluginSpec]) -> list[Strategy]:
     """The strategies that a config names, with their settings."""
     return [load("strategy", spec.name)(**spec.settings) for spec in specs]
 
 
-def strategy_key(specs: Sequence[StrategySpec]) -> list[list[Any]]:
+def objective_of(spec: PluginSpec) -> Objective:
+    """The objective that a config names, with its settings."""
+    objective: Objective = load("objective", spec.name)(**spec.settings)
+    return objective
+
+
+def strategy_key(specs: Sequence[PluginSpec]) -> list[list[Any]]:
     """What of the strategies decides the result: name, version and every hyper-parameter, defaults included."""
     return [
         [spec.name, strategy.version, strategy.model_dump(mode="json")]
@@ -40,11 +48,17 @@ def strategy_key(specs: Sequence[StrategySpec]) -> list[list[Any]]:
     ]
 
 
+def objective_key(spec: PluginSpec) -> list[Any]:
+    """What of the objective decides the result."""
+    objective = objective_of(spec)
+    return [spec.name, objective.version, objective.model_dump(mode="json")]
+
+
 def write_outcome(
     out: Path,
     target: Target,
     base: FoundModel,
-    specs: Sequence[StrategySpec],
+    specs: Sequence[PluginSpec],
     fitted: Fitted | None,
     settings: Settings | None,
 ) -> None:

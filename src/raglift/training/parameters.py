@@ -1,4 +1,4 @@
-"""The view of a model that strategies and the loop share."""
+"""The view of a model that strategies and the loop share: what may train, and an ordered list of blocks."""
 
 from __future__ import annotations
 
@@ -8,3 +8,42 @@ from torch import nn
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that training may change, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def block_list(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """The transformer blocks from the lowest to the highest, with the name of their list.
+
+    They are the model's longest list of modules of one class, whether the model is a language model, an encoder or a
+    sentence-transformers model around one, bare or with adapters inside.
+
+    Raises:
+        ValueError: The model has no such list.
+    """
+    lists = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) and len({type(block) for block in module}) == 1
+    ]
+    if not lists:
+        raise ValueError("it has no list of transformer blocks")
+    return max(lists, key=lambda found: (len(found[1]), sum(p.numel() for p in found[1].parameters())))
+
+
+def depths(model: nn.Module) -> dict[str, int]:
+    """Parameter name -> how deep it lies: 0 below the blocks, 1 to n in them, n + 1 above them.
+
+    What stands before the list of blocks in the model's own order, embeddings above all, is below; an output layer that
+    shares the embeddings' weights is one parameter and lies below too.
+
+    Raises:
+        ValueError: The model has no list of transformer blocks.
+    """
+    prefix, blocks = block_list(model)
+    names = [name for name, _ in blocks.named_parameters(remove_duplicate=False)]
+    inside = {f"{prefix}.{name}": int(name.partition(".")[0]) + 1 for name in names}
+    found: dict[str, int] = {}
+    passed = False
+    for name, _ in model.named_parameters():
+        passed = passed or name in inside
+        found[name] = inside.get(name, len(blocks) + 1 if passed else 0)
+    return found

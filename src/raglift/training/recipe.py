@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from raglift.config import TuningConfig
 from raglift.records import Target
-from raglift.training.loop import Settings
+from raglift.training.schedule import Settings
 from raglift.training.strategy import Strategy
 
 _STEPS = {"embedding": 24, "llm": 40}
@@ -40,9 +40,11 @@ def loop_settings(
 ) -> Settings:
     """The loop's settings for a config's section and this much data."""
     return Settings(
-        steps=steps(config.epochs, target, batches),
+        steps=steps(config.epochs, target, math.ceil(batches / config.accumulation)),
         learning_rate=learning_rate(config.learning_rate, target, strategies, examples),
         warmup=config.warmup,
         weight_decay=config.weight_decay,
         evaluations=config.evaluations,
+        accumulation=config.accumulation,
+        patience=config.patience,
     )

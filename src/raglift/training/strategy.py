@@ -18,6 +18,8 @@ from raglift.records import Target
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from raglift.training.study import Study
+
     State = Mapping[str, Tensor]
 
 Axis = Literal["parameters", "schedule", "anchor", "tasks", "meta", "combine"]
@@ -53,6 +55,17 @@ class Strategy(BaseModel):
         """Freeze, inject modules, choose masks; returns the model that will be trained."""
         return model
 
+    def begin(self, model: nn.Module, study: Study) -> None:
+        """Look at the prepared model and the data once, before the first step; the model holds the base weights.
+
+        An interrupted training begins anew from the same base and the same data, so that what is found here (masks,
+        importances) is found again and need not be kept.
+        """
+
+    def rates(self, model: nn.Module, target: Target) -> Mapping[str, float]:
+        """Parameter name -> factor on the learning rate; 1 for what is not named. Factors of strategies multiply."""
+        return {}
+
     def before_step(self, model: nn.Module, step: int, total: int) -> None:
         """Schedules; `step` counts from 0."""
 
@@ -60,8 +73,11 @@ class Strategy(BaseModel):
         """Extra loss terms by name, added to the objective's."""
         return {}
 
+    def after_backward(self, model: nn.Module) -> None:
+        """Change the gradients, before they are clipped: masks, surgery."""
+
     def after_step(self, model: nn.Module) -> None:
-        """Projections, masks and pulls toward the base weights, after the optimizer has moved."""
+        """Projections, masks, pulls toward the base weights, after the optimizer has moved; gradients still stand."""
 
     def mix(self, base: State, tuned: State, share: float) -> dict[str, Tensor]:
         """The trainable weights that give `(1 - share) * base + share * tuned` as a whole model."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from raglift.records import Target
+from raglift.training.objective import Objective
 
 IGNORED = -100
 
 
-class AnswerOnly:
+class AnswerOnly(Objective):
     """Cross-entropy over the answer's tokens and the end-of-turn token; the prompt carries no loss.
 
     Logits are computed only for the last positions of each row, where the answers stand: rows are padded on the left,
@@ -28,7 +29,9 @@ class AnswerOnly:
         Zhang et al. 2024, "RAFT: Adapting Language Model to Domain Specific RAG".
     """
 
-    target: Target = "llm"
+    target: ClassVar[Target] = "llm"
+    when: ClassVar[str] = "question answering; the default for language models"
+    paper: ClassVar[str] = "Zhang et al. 2024, RAFT"
 
     def build(self, model: nn.Module) -> Callable[[nn.Module, Any], Tensor]:
         """The loss as a function of model and batch."""
@@ -51,5 +54,9 @@ class AnswerOnly:
 
         return compute
 
+    def weight(self, batch: Any) -> float:
+        """The learned tokens, of which the loss is the mean."""
+        return float((batch["labels"] != IGNORED).sum())
 
-PLUGIN = AnswerOnly()
+
+PLUGIN = AnswerOnly

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -12,9 +12,10 @@ from sentence_transformers.util import cos_sim
 from torch import Tensor, nn
 
 from raglift.records import Target
+from raglift.training.objective import Objective
 
 
-class MultipleNegatives:
+class MultipleNegatives(Objective):
     """sentence-transformers' MultipleNegativesRankingLoss, both directions.
 
     Each query's own passage must score above every other passage of the batch, and each passage's own query above every
@@ -33,7 +34,9 @@ class MultipleNegatives:
         >>> loss(model, [model.preprocess(queries), model.preprocess(passages)]).backward()
     """
 
-    target: Target = "embedding"
+    target: ClassVar[Target] = "embedding"
+    when: ClassVar[str] = "questions with one right passage each; the default for embedding models"
+    paper: ClassVar[str] = "Henderson et al. 2017, section 4.4"
 
     def build(self, model: nn.Module) -> Callable[[nn.Module, Any], Tensor]:
         """The loss as a function of model and batch."""
@@ -56,4 +59,4 @@ def _cosine(left: Tensor, right: Tensor) -> Tensor:
     return cosines
 
 
-PLUGIN = MultipleNegatives()
+PLUGIN = MultipleNegatives
