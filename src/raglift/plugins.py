@@ -18,6 +18,7 @@ FOLDERS = {
     "chunker": "corpus/chunkers",
     "strategy": "strategies",
     "objective": "training/objectives",
+    "adapter format": "models/adapters",
     "question kind": "synthesis/kinds",
     "question filter": "synthesis/filters",
     "prompt style": "synthesis/styles",

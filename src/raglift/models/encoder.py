@@ -14,6 +14,7 @@ from sentence_transformers import SentenceTransformer
 from transformers import PreTrainedModel
 
 from raglift.models import quiet as quiet
+from raglift.models.attach import attach, difference
 from raglift.models.device import Runtime
 from raglift.models.packed import can_pack, pack_linears
 
@@ -23,15 +24,25 @@ _BLOCK = 4096
 _PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "passage": ("document", "passage")}
 
 
-def load_encoder(path: Path, runtime: Runtime) -> SentenceTransformer:
-    """A sentence-transformers model in float32 on the run's device, from safetensors, without remote code."""
-    return SentenceTransformer(
-        str(path),
+def load_encoder(base: Path, runtime: Runtime, tuned: Path | None = None) -> SentenceTransformer:
+    """A sentence-transformers model in float32 on the run's device, from safetensors, without remote code.
+
+    Args:
+        base: The base model's folder.
+        tuned: A folder with an adapter, which is put onto the base, or with a whole tuned model, which takes its place.
+    """
+    if tuned is not None and difference(tuned) is None:
+        base, tuned = tuned, None
+    model = SentenceTransformer(
+        str(base),
         device=str(runtime.device),
         trust_remote_code=False,
         local_files_only=True,
         model_kwargs={"dtype": torch.float32, "use_safetensors": True},
     )
+    if tuned is not None:
+        attach(model, tuned)
+    return model
 
 
 def role_prompt(model: SentenceTransformer, role: Role) -> str:

@@ -21,30 +21,27 @@ from pydantic import PrivateAttr
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from raglift.models import quiet as quiet
+from raglift.models.attach import attach, difference
 from raglift.models.device import Runtime
 from raglift.models.generation import Generator, Sampling
 
-ADAPTER_CONFIG = "adapter_config.json"
 
-
-def load_causal_lm(base: Path, runtime: Runtime, adapter: Path | None = None) -> PreTrainedModel:
+def load_causal_lm(base: Path, runtime: Runtime, tuned: Path | None = None) -> PreTrainedModel:
     """A causal language model in the run's precision, from safetensors, without remote code.
 
     Args:
         base: The base model's folder.
-        adapter: A folder with a PEFT adapter, which is merged in float32 before the weights are cast, or with a whole
-            tuned model, which takes the base's place.
+        tuned: A folder with an adapter, which is put onto the base in float32 before the weights are cast, or with a
+            whole tuned model, which takes the base's place.
     """
-    if adapter is not None and not (adapter / ADAPTER_CONFIG).exists():
-        base, adapter = adapter, None
-    dtype = torch.float32 if adapter is not None else runtime.dtype
+    if tuned is not None and difference(tuned) is None:
+        base, tuned = tuned, None
+    dtype = torch.float32 if tuned is not None else runtime.dtype
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         base, dtype=dtype, trust_remote_code=False, use_safetensors=True, local_files_only=True
     )
-    if adapter is not None:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    if tuned is not None:
+        model = attach(model, tuned)  # type: ignore[assignment]
     model.to(runtime.device, runtime.dtype)  # type: ignore[arg-type]
     model.eval()  # type: ignore[no-untyped-call]
     return model

@@ -73,7 +73,8 @@ class Models:
         """The embedding model, "base" or "tuned"."""
         key = self.embedding_key(which)
         if key not in self._encoders:
-            model = load_encoder(self.path("embedding", which), self._runtime)
+            tuned = self.path("embedding", which)
+            model = load_encoder(self.embedding.path, self._runtime, None if tuned == self.embedding.path else tuned)
             self._encoders[key] = Encoder(model, self._runtime)
         return self._encoders[key]
 

@@ -93,7 +93,7 @@ def build(
     objective = objective_of(settings.objective)
     task = Task("embedding", batches, objective.build(model), score, objective.weight)
     fitted = fit(model, task, strategies, loop, runtime, job)
-    if fitted.chosen != "base":
+    if fitted.chosen != "base" and not any(s.save(fitted.model, job.out / MODEL) for s in strategies):
         tuned = fitted.model
         for strategy in strategies:
             tuned = strategy.finish(tuned)

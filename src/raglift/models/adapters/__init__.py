@@ -1,0 +1,1 @@
+"""Forms in which a training is kept as a difference from its base: one file each."""
