@@ -25,7 +25,7 @@ from raglift.errors import UserError
 NAMES = {
     "chunker": ["markdown", "semantic", "sentence", "token"],
     "strategy": ["full", "lora", "weight_interpolation", "generator_only", "broken", "l2_sp"],
-    "objective": ["answer_only", "multiple_negatives"],
+    "objective": ["answer_only", "listwise", "multiple_negatives"],
     "question kind": ["explanation", "factoid", "keyword"],
     "question filter": ["length", "round_trip"],
     "prompt style": ["few_shot", "walkthrough"],
@@ -65,10 +65,19 @@ class MultipleNegatives(BaseModel):
     target: ClassVar[str] = "embedding"
     scale: float = Field(20.0, gt=0)
 
+    def needs_teacher(self) -> Any:
+        return None
+
+
+class Listwise(MultipleNegatives):
+    def needs_teacher(self) -> Any:
+        return PluginSpec(name="hybrid")
+
 
 CLASSES: dict[str, type[BaseModel]] = {
     "answer_only": AnswerOnly,
     "multiple_negatives": MultipleNegatives,
+    "listwise": Listwise,
     "full": Strategy,
     "lora": Lora,
     "weight_interpolation": Interpolation,
@@ -208,6 +217,7 @@ VALID = "data: {documents: d}\n"
             VALID + "embedding:\n  objective:\n    multiple_negatives: {scal: 3}\n",
             ["a.yaml:4", "unknown key 'scal' (did you mean 'scale'?)"],
         ),
+        (VALID + "embedding:\n  objective: listwise\n", ["a.yaml:3", "set embedding.hard_negatives to 1 or more"]),
         (VALID + "llm:\n  prompt: grounder\n", ["a.yaml:3", "not a prompt (did you mean 'grounded'?)"]),
         (
             VALID + "evaluation:\n  response:\n    - token_f1\n    - token_f2\n",

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raglift.config_check import check_objective, check_specs, place, validate
+from raglift.config_check import check_negatives, check_objective, check_specs, place, validate
 from raglift.config_fields import PluginSpec, Section
 from raglift.config_schema import (
     Config,
@@ -111,6 +111,9 @@ def check_tuning(config: Config) -> list[tuple[tuple[str | int, ...], str]]:
             problems.append(((target, "strategies", *path), f"{target}.strategies: {message}"))
         for path, message in check_objective(target, getattr(config, target).objective):
             problems.append(((target, "objective", *path), f"{target}.objective: {message}"))
+    if not any(path[:2] == ("embedding", "objective") for path, _ in problems):
+        for message in check_negatives(config.embedding.objective, config.embedding.hard_negatives):
+            problems.append((("embedding", "objective"), f"embedding.objective: {message}"))
     return problems
 
 

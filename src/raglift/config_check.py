@@ -176,6 +176,18 @@ def check_objective(target: str, spec: PluginSpec) -> list[tuple[KeyPath, str]]:
     return problems
 
 
+def check_plugin(kind: str, spec: PluginSpec) -> list[tuple[KeyPath, str]]:
+    """What is wrong with the name or the settings of a plug-in that another one names: (path, message)."""
+    return _plugin(kind, spec)[1]
+
+
+def check_negatives(spec: PluginSpec, hard_negatives: int) -> list[str]:
+    """What is wrong with an embedding objective, in itself sound, and the number of hard negatives."""
+    if hard_negatives or plugins.load("objective", spec.name)(**spec.settings).needs_teacher() is None:
+        return []
+    return [f"{spec.name!r} compares a question's passages: set embedding.hard_negatives to 1 or more"]
+
+
 def _plugin(kind: str, spec: PluginSpec) -> tuple[Any, list[tuple[KeyPath, str]]]:
     """The plug-in's class, None where there is none, and what is wrong with its name and its settings."""
     article = "an" if kind[0] in "aeiou" else "a"

@@ -35,7 +35,7 @@ from raglift.runner import Runner
 from raglift.serve.models import Models
 from raglift.serve.parts import limits, pipelines
 from raglift.serve.result import RunResult
-from raglift.synthesis import hard_negatives, review, training_sets, tuned_writer
+from raglift.synthesis import hard_negatives, review, teacher_scores, training_sets, tuned_writer
 from raglift.synthesis import stage as synthesis_stage
 from raglift.synthesis.example_sources import examples_of, given_examples, with_taught
 from raglift.synthesis.human_examples import warn_of_left_out
@@ -44,7 +44,7 @@ from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.review_file import read_rows
 from raglift.training import embedding_stage, llm_stage
 from raglift.training.examples import Example
-from raglift.training.outcome import objective_key, read_outcome, strategy_key
+from raglift.training.outcome import embedding_objective_of, objective_key, objective_of, read_outcome, strategy_key
 from raglift.training.preflight import check_room
 
 
@@ -80,6 +80,8 @@ class _Pipeline:
             "writer": self._llm_writer.identity if self._llm_writer else find_model(config.synthesis.model).revision,
             "similarity": find_model(config.evaluation.similarity_model).revision,
         }
+        for section, base in ((config.embedding, self._models.embedding), (config.llm, self._models.llm)):
+            objective_of(section.objective).check(base)
         check_room(config.llm.new_tokens, self._models.window, config.llm.model)
         self._sources = corpus_stage.read_sources(config, display)
         self._given_examples = given_examples(config.synthesis, self._llm_writer is not None)
@@ -96,7 +98,8 @@ class _Pipeline:
         questions = self._reviewed(self._synthesis(corpus, base_index))
         self._audit(corpus, questions)
         sets = self._training_sets(corpus, questions, base_index)
-        self._embedding(corpus, questions, self._hard_negatives(corpus, questions, base_index))
+        mined = self._hard_negatives(corpus, questions, base_index)
+        self._embedding(corpus, questions, self._teacher_scores(corpus, base_index, mined) or mined)
         tuned_index = self._index("tuned", corpus)
         self._llm(sets)
         self._evaluation(corpus, questions, base_index, tuned_index)
@@ -284,6 +287,26 @@ class _Pipeline:
                 _synthetic(questions),
                 self._models.encoder("base"),
                 self._stores["base"],
+                job,
+            ),
+        )
+
+    def _teacher_scores(self, corpus: Artifact, index: Artifact, mined: Artifact | None) -> Artifact | None:
+        spec = embedding_objective_of(self._config.embedding.objective).needs_teacher()
+        if spec is None or mined is None:
+            return None
+        return self._runner.stage(
+            "teacher_scores",
+            teacher_scores.VERSION,
+            {"teacher": teacher_scores.settings_of(spec)},
+            {"corpus": corpus.key, "index": index.key, "hard negatives": mined.key},
+            lambda job: teacher_scores.build(
+                spec,
+                hard_negatives.load_pairs(mined.path),
+                self._loaded,
+                self._models.encoder("base"),
+                self._stores["base"],
+                self._runtime,
                 job,
             ),
         )

@@ -18,6 +18,7 @@ FOLDERS = {
     "chunker": "corpus/chunkers",
     "strategy": "strategies",
     "objective": "training/objectives",
+    "teacher": "training/teachers",
     "adapter format": "models/adapters",
     "question kind": "synthesis/kinds",
     "question filter": "synthesis/filters",

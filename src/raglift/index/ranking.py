@@ -47,6 +47,14 @@ class Bm25:
         )
         return list(words)
 
+    def scores(self, query: str) -> NDArray[np.float32]:
+        """The score of every chunk, (chunks,), in the order of the ids; 0 where it shares no word with the query."""
+        words = self._tokens([query])[0]
+        if not words or self._wordless:
+            return np.zeros(len(self._ids), dtype=np.float32)
+        found: NDArray[np.float32] = self._model.get_scores(words)
+        return found
+
     def rankings(self, queries: Sequence[str], depth: int) -> list[Ranking]:
         """The best chunks for each query; a chunk that shares no word with it is not in its ranking."""
         depth = min(depth, len(self._ids))

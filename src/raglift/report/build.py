@@ -56,7 +56,7 @@ def build(
     choice = choose(on_dev, summary["verdicts"], metrics, judging_set(summary["question_sets"]))
     funnel = [
         row
-        for stage in ("corpus", "writer", "synthesis", "review", "hard_negatives", "training_sets")
+        for stage in ("corpus", "writer", "synthesis", "review", "hard_negatives", "teacher_scores", "training_sets")
         if stage in folders
         for row in _read(folders[stage] / "funnel.json")
     ]

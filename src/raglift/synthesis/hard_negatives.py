@@ -119,17 +119,23 @@ def build(
             for pair, ranking in zip(block, dense_rankings(store, vectors, _DEPTH), strict=True):
                 found.append(miner.mine(pair, ranking))
                 bar.advance()
-    rows = [asdict(pair) for pair in found]
-    if not any(pair.also for pair in found):
-        for row in rows:
-            del row["also"]  # an empty column would change the bytes of every set that has none
-    save(rows, job.out / "pairs")
+    save_pairs(found, job.out / "pairs")
     counts = {
         "hard negatives": sum(len(pair.negatives) for pair in found),
         "pairs without a hard negative": sum(not pair.negatives for pair in found),
     }
     funnel = [{"stage": "hard negatives", "reason": reason, "count": count} for reason, count in counts.items()]
     write_json(job.out / "funnel.json", funnel)
+
+
+def save_pairs(pairs: Sequence[Pair], folder: Path) -> None:
+    """Write the pairs as a dataset; a column that is empty in all of them would change the bytes of every set."""
+    rows = [asdict(pair) for pair in pairs]
+    for column in ("also", "scores"):
+        if not any(row[column] for row in rows):
+            for row in rows:
+                del row[column]
+    save(rows, folder)
 
 
 def load_pairs(folder: Path) -> list[Pair]:
@@ -143,6 +149,7 @@ def load_pairs(folder: Path) -> list[Pair]:
             tuple(row["negative_ids"]),
             tuple(row["spared"]),
             tuple(row.get("also", ())),
+            tuple(row.get("scores", ())),
         )
         for row in load(folder, "pairs")
     ]

@@ -19,8 +19,9 @@ from raglift.models.find import FoundModel
 from raglift.progress import Progress
 from raglift.records import QAPair
 from raglift.training import recipe
+from raglift.training.embedding_objective import EmbeddingObjective
 from raglift.training.loop import Task, fit
-from raglift.training.outcome import MODEL, objective_of, strategies_of, write_outcome
+from raglift.training.outcome import MODEL, embedding_objective_of, strategies_of, write_outcome
 from raglift.training.pairs import Pair, PairBatches
 
 VERSION = 2
@@ -82,15 +83,17 @@ def build(
         base: The model to start from.
     """
     strategies = strategies_of(settings.strategies)
+    objective = embedding_objective_of(settings.objective)
+    rows = learnable(rows, objective, job.display)
     score = DevScore(dev, corpus, runtime, job.display)
     if not strategies or len(rows) < 2 or not len(score):
         job.display.warn(_why_not(bool(strategies), len(rows), "pairs"))
         write_outcome(job.out, "embedding", base, settings.strategies, None, None)
         return
     model = ready_to_train(base, runtime)
-    batches = PairBatches(rows, corpus.similar, model, settings.batch_size, job.seed)
+    in_batch = objective.compares_batch()
+    batches = PairBatches(rows, corpus.similar, model, settings.batch_size, job.seed, in_batch)
     loop = recipe.loop_settings(settings, "embedding", strategies, len(rows), len(batches))
-    objective = objective_of(settings.objective)
     task = Task("embedding", batches, objective.build(model), score, objective.weight)
     fitted = fit(model, task, strategies, loop, runtime, job)
     if fitted.chosen != "base" and not any(s.save(fitted.model, job.out / MODEL) for s in strategies):
@@ -114,6 +117,16 @@ def ready_to_train(base: FoundModel, runtime: Runtime) -> SentenceTransformer:
         if type(module).__name__.endswith("SelfAttention") and isinstance(dropout, nn.Dropout):
             dropout.p = 0.0
     return model
+
+
+def learnable(rows: Sequence[Pair], objective: EmbeddingObjective, display: Progress) -> list[Pair]:
+    """The pairs that the objective can learn from: where it learns a teacher's scores, those that have them."""
+    if objective.needs_teacher() is None:
+        return list(rows)
+    kept = [pair for pair in rows if pair.scores]
+    if len(kept) < len(rows):
+        display.warn(f"{len(rows) - len(kept)} of {len(rows)} pairs have no hard negative and are left out.")
+    return kept
 
 
 def _why_not(strategies: bool, rows: int, what: str) -> str:

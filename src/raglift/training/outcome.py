@@ -13,6 +13,7 @@ from raglift.config import PluginSpec
 from raglift.models.find import FoundModel
 from raglift.plugins import load
 from raglift.records import Target, TrainedModel
+from raglift.training.embedding_objective import EmbeddingObjective
 from raglift.training.loop import Fitted
 from raglift.training.objective import Objective
 from raglift.training.schedule import Settings
@@ -40,6 +41,13 @@ def objective_of(spec: PluginSpec) -> Objective:
     return objective
 
 
+def embedding_objective_of(spec: PluginSpec) -> EmbeddingObjective:
+    """The objective that a config names for the embedding model."""
+    objective = objective_of(spec)
+    assert isinstance(objective, EmbeddingObjective)  # a config that is read has no other
+    return objective
+
+
 def strategy_key(specs: Sequence[PluginSpec]) -> list[list[Any]]:
     """What of the strategies decides the result: name, version and every hyper-parameter, defaults included."""
     return [
@@ -49,9 +57,10 @@ def strategy_key(specs: Sequence[PluginSpec]) -> list[list[Any]]:
 
 
 def objective_key(spec: PluginSpec) -> list[Any]:
-    """What of the objective decides the result."""
+    """What of the objective decides the result, the weights of models that it reads included."""
     objective = objective_of(spec)
-    return [spec.name, objective.version, objective.model_dump(mode="json")]
+    depends = objective.depends()
+    return [spec.name, objective.version, objective.model_dump(mode="json"), *([depends] if depends else [])]
 
 
 def write_outcome(

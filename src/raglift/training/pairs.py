@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -10,8 +11,10 @@ from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
+from torch import Tensor
 
-from raglift.models.encoder import role_prompt
+from raglift.models.encoder import Role, role_prompt
+from raglift.training.columns import Columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,7 @@ class Pair:
     `negatives` are texts of passages that do not answer it, the hardest first, and `negative_ids` their chunks.
     `spared` names the chunks that are not to be held wrong for the query: right ones, and too likely right ones.
     `also` names the other passages of a query with several, each of which has a pair of its own.
+    `scores` are a teacher's, of the passage and then of each of the negatives; empty where none was asked.
     """
 
     query: str
@@ -30,6 +34,7 @@ class Pair:
     negative_ids: tuple[str, ...] = ()
     spared: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
 
 
 def asked(query: str) -> str:
@@ -82,24 +87,44 @@ def hard_columns(rows: Sequence[Pair], similar: Mapping[str, AbstractSet[str]]) 
         rows: The pairs of one batch.
         similar: Chunk id -> ids of the chunks that repeat much of it.
     """
+    return [[text for _, text in column] for column in _hard_places(rows, similar)]
+
+
+Place = tuple[int, str]
+"""A hard negative in a column: the row of its query, and its text."""
+
+
+def _hard_places(rows: Sequence[Pair], similar: Mapping[str, AbstractSet[str]]) -> list[list[Place]]:
+    """`hard_columns` with the row of each text's query."""
     spared = {
         chunk_id for pair in rows for own in (pair.chunk_id, *pair.spared) for chunk_id in (own, *similar.get(own, ()))
     }
     present = {pair.passage for pair in rows}
-    columns: list[list[str]] = []
+    columns: list[list[Place]] = []
     for rank in range(max((len(pair.negatives) for pair in rows), default=0)):
         column = []
-        for pair in rows:
+        for row, pair in enumerate(rows):
             if rank < len(pair.negatives) and pair.negative_ids[rank] not in spared:
                 if pair.negatives[rank] not in present:
-                    column.append(pair.negatives[rank])
+                    column.append((row, pair.negatives[rank]))
                 present.add(pair.negatives[rank])
         columns.append(column)
     return [column for column in columns if column]
 
 
+def _own_places(rows: Sequence[Pair]) -> list[list[Place]]:
+    """The hard negatives of a batch where each is compared with its own query alone: none is left out."""
+    ranks = range(max((len(pair.negatives) for pair in rows), default=0))
+    return [[(row, p.negatives[rank]) for row, p in enumerate(rows) if rank < len(p.negatives)] for rank in ranks]
+
+
 class PairBatches:
-    """`Batches` of preprocessed columns for the embedding objectives: queries, passages, then any hard negatives."""
+    """`Batches` of preprocessed columns for the embedding objectives: queries, passages, then any hard negatives.
+
+    Args:
+        in_batch: Whether a query is compared with the passages of the other pairs too; where it is not, no hard
+            negative is left out for their sake.
+    """
 
     def __init__(
         self,
@@ -108,7 +133,9 @@ class PairBatches:
         model: SentenceTransformer,
         batch_size: int,
         seed: int,
+        in_batch: bool = True,
     ) -> None:
+        self._in_batch = in_batch
         self._pairs = pairs
         self._similar = similar
         self._model = model
@@ -126,18 +153,32 @@ class PairBatches:
     def __len__(self) -> int:
         return self._length
 
-    def batch(self, epoch: int, index: int) -> list[dict[str, Any]]:
+    def batch(self, epoch: int, index: int) -> Columns:
         """Columns of features: B queries with the model's query prompt, B passages with its passage prompt, then
         columns of at most B hard negatives each."""
         packed = self._packed(epoch)
         rows = [self._pairs[row] for row in packed[index % len(packed)]]
-        passages = [[pair.passage for pair in rows], *hard_columns(rows, self._similar)]
-        return [
-            self._features([pair.query for pair in rows], role_prompt(self._model, "query")),
-            *(self._features(column, role_prompt(self._model, "passage")) for column in passages),
+        hard = _hard_places(rows, self._similar) if self._in_batch else _own_places(rows)
+        texts = [[pair.query for pair in rows], [pair.passage for pair in rows]]
+        texts += [[text for _, text in column] for column in hard]
+        roles: list[Role] = ["query", *["passage"] * (len(texts) - 1)]  # type: ignore[list-item]
+        features = [
+            self._features(column, role_prompt(self._model, role)) for column, role in zip(texts, roles, strict=True)
         ]
+        device = self._model.device
+        owners = [torch.tensor([row for row, _ in column], device=device) for column in hard]
+        scores = None if self._in_batch else _scores(rows, 1 + len(hard), device)
+        return Columns(features, texts, owners, scores)
 
     def _features(self, texts: list[str], prompt: str) -> dict[str, Any]:
         features = self._model.preprocess(texts, prompt=prompt or None)
         device = self._model.device
         return {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in features.items()}
+
+
+def _scores(rows: Sequence[Pair], width: int, device: torch.device) -> Tensor | None:
+    """What a teacher found, (B, width); None where it was asked about no pair."""
+    if not any(pair.scores for pair in rows):
+        return None
+    padded = [[*pair.scores, *[math.nan] * (width - len(pair.scores))] for pair in rows]
+    return torch.tensor(padded, dtype=torch.float32, device=device)

@@ -1,0 +1,36 @@
+"""The teacher's margins between a right passage and its hard negatives."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from raglift.training.distilled import Distilled, taught
+from raglift.training.embedding_objective import Compare
+
+
+class MarginMse(Distilled):
+    """Mean squared error of margins: how far a question's passage scores above each hard negative, model and teacher.
+
+    References:
+        Hofstätter et al. 2020, "Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge
+        Distillation", equation 1.
+    """
+
+    when: ClassVar[str] = "hard negatives, and a teacher whose scores are of the order of `scale` times a cosine"
+    paper: ClassVar[str] = "Hofstätter et al. 2020, equation 1"
+
+    def compare(self, model: nn.Module) -> Compare:
+        """The loss as a function of vectors: a mean over the batch's hard negatives."""
+
+        def compute(vectors: list[Tensor], batch: Any) -> Tensor:
+            student, teacher, known = taught(vectors, batch, self.scale)
+            margins, wanted = student[:, :1] - student[:, 1:], teacher[:, :1] - teacher[:, 1:]
+            errors = (margins - wanted)[known[:, 1:]]
+            return errors.square().mean()
+
+        return compute
+
+
+PLUGIN = MarginMse
