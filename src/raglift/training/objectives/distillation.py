@@ -68,34 +68,42 @@ class Distillation(Objective):
 
     def build(self, model: nn.Module) -> Callable[[nn.Module, Any], Tensor]:
         """The loss as a function of model and batch: a mean over the answers' tokens."""
-        loaded: list[PreTrainedModel] = []
+        loaded: dict[torch.dtype, PreTrainedModel] = {}
 
         def compute(model: nn.Module, batch: Any) -> Tensor:
-            if not loaded:  # at the first batch, when it is known in which precision the training runs
-                loaded.append(self._load(next(model.parameters())))
+            # Not before the first batch, when it is known in which precision the training runs.
+            dtype = _precision(next(model.parameters()))
+            if dtype not in loaded:
+                loaded[dtype] = self._load(Runtime(batch["labels"].device, dtype, torch.get_num_threads()))
             labels = batch["labels"]
             keep = kept(labels)
             labels = labels[:, -keep + 1 :]
             learned = labels != IGNORED
             student = logits_of(model, batch, keep)[:, :-1][learned].float()
             with torch.no_grad():
-                teacher = logits_of(loaded[0], batch, keep)[:, :-1][learned].float()
+                teacher = logits_of(loaded[dtype], batch, keep)[:, :-1][learned].float()
             apart = divergence(student, teacher, self.temperature, self.top_k).mean()
             hard = cross_entropy(student, labels[learned])
             return (1 - self.share) * hard + self.share * self.temperature**2 * apart
 
         return compute
 
-    def _load(self, like: Tensor) -> PreTrainedModel:
-        kind = like.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype
-        teacher = load_causal_lm(find_model(self.teacher).path, Runtime(like.device, dtype, torch.get_num_threads()))
+    def _load(self, runtime: Runtime) -> PreTrainedModel:
+        # A training that goes on loads it at another step, and must draw there what it would have drawn.
+        with torch.random.fork_rng():
+            teacher = load_causal_lm(find_model(self.teacher).path, runtime)
         teacher.requires_grad_(False)
         return teacher
 
     def weight(self, batch: Any) -> float:
         """The learned tokens, of which the loss is the mean."""
         return float((batch["labels"] != IGNORED).sum())
+
+
+def _precision(weight: Tensor) -> torch.dtype:
+    """That of the matrix products with a weight, here and now."""
+    kind = weight.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
 
 
 def divergence(student: Tensor, teacher: Tensor, temperature: float, top_k: int | None) -> Tensor:

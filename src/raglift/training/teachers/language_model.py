@@ -45,8 +45,9 @@ class LanguageModelTeacher(Teacher):
         """Load the model in the run's precision."""
         path = find_model(self.model).path
         tokenizer = load_tokenizer(path)
-        labels = [_first_tokens(tokenizer, words) for words in (_YES, _NO)]
-        if set(labels[0]) & set(labels[1]):
+        yes, no = (_first_tokens(tokenizer, words) for words in (_YES, _NO))
+        labels = sorted(yes - no), sorted(no - yes)  # a space of its own begins both
+        if not all(labels):
             raise UserError(
                 f"{self.model!r} cannot teach.",
                 "Its tokenizer begins 'Yes' and 'No' with one and the same token.",
@@ -62,8 +63,8 @@ class LanguageModelTeacher(Teacher):
             for start in range(0, len(order), self.batch_size):
                 places = order[start : start + self.batch_size]
                 logits = _next_token(model, [rows[row] for row in places], int(tokenizer.pad_token_id))
-                yes, no = (logits[:, tokens].logsumexp(1) for tokens in labels)
-                scores[places] = (yes - no).double().cpu()
+                odds = [logits[:, tokens].logsumexp(1) for tokens in labels]
+                scores[places] = (odds[0] - odds[1]).double().cpu()
             found = iter(scores.tolist())
             return [tuple(next(found) for _ in range(1 + len(pair.negatives))) for pair in pairs]
 
@@ -81,8 +82,8 @@ class LanguageModelTeacher(Teacher):
         return ids
 
 
-def _first_tokens(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> list[int]:
-    return sorted({int(tokenizer(word, add_special_tokens=False)["input_ids"][0]) for word in words})
+def _first_tokens(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> set[int]:
+    return {int(tokenizer(word, add_special_tokens=False)["input_ids"][0]) for word in words}
 
 
 def _next_token(model: PreTrainedModel, rows: Sequence[Sequence[int]], pad: int) -> Tensor:
