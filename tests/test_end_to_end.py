@@ -19,6 +19,7 @@ from raglift.artifacts import MANIFEST
 from raglift.errors import UserError
 from raglift.exchange.run import question_set, synthetic_questions, write_review
 from raglift.serve.result import read_status
+from raglift.synthesis.hard_negatives import load_pairs
 from raglift.synthesis.review_file import read_rows, write_rows
 from raglift.workspace import hold
 from tests.tiny import QUESTIONS, SENTENCES
@@ -257,6 +258,33 @@ def test_hard_negatives_retrain_the_embedding_model_and_nothing_else(config: dic
     assert set(rows) == {"hard negatives", "pairs without a hard negative"}
 
 
+def test_a_teacher_is_asked_once_for_many_trainings(config: dict[str, Any], finished: Path) -> None:
+    embedding = {
+        **config["embedding"],
+        "hard_negatives": 2,
+        "hard_negative_ceiling": 1.0,
+        "objective": {"matryoshka": {"objective": "listwise", "dims": [32, 16]}},
+    }
+    changed = {**config, "run": "taught", "workspace": str(finished / "indexes"), "embedding": embedding}
+    for again, rate in ((False, 1e-3), (True, 2e-3)):
+        embedding["learning_rate"] = rate
+        run = raglift.run(changed, quiet=True)
+        stages = {stage["name"]: stage["cached"] for stage in run.report["stages"]}
+        assert list(stages) == [*STAGES[:5], "hard_negatives", "teacher_scores", *STAGES[5:]]
+        assert (stages["teacher_scores"], stages["embedding"], stages["llm"]) == (again, False, True)
+    rows = {
+        row["reason"]: row["count"] for row in run.report["funnel"] if row["stage"] in ("teacher", "hard negatives")
+    }
+    assert rows["questions scored by the teacher"] > 0
+    (folder,) = (finished / "indexes" / "teacher_scores").iterdir()
+    pairs = load_pairs(folder)
+    assert sum(bool(pair.scores) for pair in pairs) == rows["questions scored by the teacher"]
+    assert all(len(pair.scores) == (1 + len(pair.negatives) if pair.negatives else 0) for pair in pairs)
+    embedding["objective"] = {"listwise": {"teacher": {"hybrid": {"share": 0.5}}}}
+    run = raglift.run(changed, quiet=True)
+    assert not next(stage["cached"] for stage in run.report["stages"] if stage["name"] == "teacher_scores")
+
+
 def test_two_runs_in_one_workspace(config: dict[str, Any], finished: Path) -> None:
     with hold(finished / "indexes", "the test"), pytest.raises(UserError, match="Another run") as caught:
         raglift.run({**config, "workspace": str(finished / "indexes")}, quiet=True)
@@ -273,6 +301,9 @@ def test_two_runs_in_one_workspace(config: dict[str, Any], finished: Path) -> No
         ({"synthesis": {"review": "nowhere.csv"}}, "review file nowhere.csv cannot be read"),
         ({"embedding": {"objective": "answer_only"}}, "'answer_only' cannot train the embedding model"),
         ({"llm": {"objective": "multiple_negatives"}}, "'multiple_negatives' cannot train the llm model"),
+        ({"embedding": {"objective": "margin_mse"}}, "set embedding.hard_negatives to 1 or more"),
+        ({"embedding": {"objective": {"gist": {"guide": "nowhere"}}}}, "There is no model called 'nowhere'"),
+        ({"llm": {"objective": {"distillation": {"teacher": "nowhere"}}}}, "There is no model called 'nowhere'"),
         ({"evaluation": {"retrieval": ["RR@10", "nDCG@0"]}}, "nDCG@0"),
     ],
 )

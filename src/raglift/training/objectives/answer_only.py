@@ -30,8 +30,8 @@ class AnswerOnly(Objective):
 
     References:
         Zhang et al. 2024, "RAFT: Adapting Language Model to Domain Specific RAG".
-        Huerta-Enochian and Ko 2024, "Instruction Fine-Tuning: Does Prompt Loss Matter?", section 3 (the mean of the
-        tokens' losses, weighted).
+        Huerta-Enochian and Ko 2024, "Instruction Fine-Tuning: Does Prompt Loss Matter?" (the mean of the tokens'
+        losses, weighted).
     """
 
     target: ClassVar[Target] = "llm"

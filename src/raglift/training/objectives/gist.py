@@ -26,12 +26,11 @@ class Gist(EmbeddingObjective):
     query and its own passage, less `margin`. Without a name the guide is the base as it was before training.
 
     References:
-        Solatorio 2024, "GISTEmbed: Guided In-sample Selection of Training Negatives for Text Embedding Fine-tuning",
-        section 3.
+        Solatorio 2024, "GISTEmbed: Guided In-sample Selection of Training Negatives for Text Embedding Fine-tuning".
     """
 
     when: ClassVar[str] = "many passages answer the same question, so that some in-batch negatives are right"
-    paper: ClassVar[str] = "Solatorio 2024, section 3"
+    paper: ClassVar[str] = "Solatorio 2024, GISTEmbed"
 
     guide: str | None = Field(default=None, description="an embedding model: a known name or a folder; null: the base")
     temperature: float = Field(default=0.01, gt=0, description="what cosines are divided by")

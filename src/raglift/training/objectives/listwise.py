@@ -19,11 +19,11 @@ class Listwise(Distilled):
 
     References:
         Lin et al. 2021, "In-Batch Negatives for Knowledge Distillation with Tightly-Coupled Teachers for Dense
-        Retrieval", equation 2; Hinton et al. 2015, "Distilling the Knowledge in a Neural Network" (T²).
+        Retrieval"; Hinton et al. 2015, "Distilling the Knowledge in a Neural Network" (T²).
     """
 
     when: ClassVar[str] = "several hard negatives a question; the order matters, not the teacher's scale"
-    paper: ClassVar[str] = "Lin et al. 2021, equation 2"
+    paper: ClassVar[str] = "Lin et al. 2021"
 
     temperature: float = Field(default=1.0, gt=0, description="what both sides' scores are divided by")
 

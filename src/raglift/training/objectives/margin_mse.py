@@ -15,11 +15,11 @@ class MarginMse(Distilled):
 
     References:
         Hofstätter et al. 2020, "Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge
-        Distillation", equation 1.
+        Distillation" (Margin-MSE).
     """
 
     when: ClassVar[str] = "hard negatives, and a teacher whose scores are of the order of `scale` times a cosine"
-    paper: ClassVar[str] = "Hofstätter et al. 2020, equation 1"
+    paper: ClassVar[str] = "Hofstätter et al. 2020, Margin-MSE"
 
     def compare(self, model: nn.Module) -> Compare:
         """The loss as a function of vectors: a mean over the batch's hard negatives."""

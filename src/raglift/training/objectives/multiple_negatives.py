@@ -28,8 +28,8 @@ class MultipleNegatives(EmbeddingObjective):
     References:
         Henderson et al. 2017, "Efficient Natural Language Response Suggestion for Smart Reply", section 4.4.
         van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding", equation 4.
-        Li et al. 2023, "Towards General Text Embeddings with Multi-stage Contrastive Learning", equation 2 (all four
-        directions under one softmax).
+        Li et al. 2023, "Towards General Text Embeddings with Multi-stage Contrastive Learning" (all four directions
+        under one softmax).
 
     Inputs:
         A batch is a list of columns; a column is what `SentenceTransformer.preprocess` returns for B texts: queries

@@ -20,11 +20,11 @@ class CrossEncoderTeacher(Teacher):
 
     References:
         Hofstätter et al. 2020, "Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge
-        Distillation", section 3.
+        Distillation".
     """
 
-    when: ClassVar[str] = "a cross-encoder is at hand: the best teacher of the three"
-    paper: ClassVar[str] = "Hofstätter et al. 2020, section 3"
+    when: ClassVar[str] = "a cross-encoder that ranks well is at hand"
+    paper: ClassVar[str] = "Hofstätter et al. 2020"
 
     model: str = Field(min_length=1, description="the cross-encoder: a folder or a Hugging Face id")
     batch_size: int = Field(default=32, ge=1, description="pairs of texts at once")

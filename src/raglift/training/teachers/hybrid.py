@@ -18,12 +18,12 @@ class Hybrid(Teacher):
     The mix is multiplied by `scale`, so that it is of the order of what it teaches, a cosine times 20.
 
     References:
-        Bruch et al. 2023, "An Analysis of Fusion Functions for Hybrid Retrieval", section 4 (theoretical min-max, and
-        0.8 as the share of the embedding model that does well without tuning).
+        Bruch et al. 2023, "An Analysis of Fusion Functions for Hybrid Retrieval" (a convex combination after
+        theoretical min-max normalisation).
     """
 
     when: ClassVar[str] = "no further model is at hand, and BM25 finds what the base misses"
-    paper: ClassVar[str] = "Bruch et al. 2023, section 4"
+    paper: ClassVar[str] = "Bruch et al. 2023"
 
     share: float = Field(default=0.8, ge=0, le=1, description="share of the base's cosine; the rest is BM25's")
     scale: float = Field(default=20.0, gt=0, description="what the mix in 0 to 1 is multiplied by")

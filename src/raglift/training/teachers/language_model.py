@@ -28,7 +28,7 @@ class LanguageModelTeacher(Teacher):
 
     References:
         Nogueira et al. 2020, "Document Ranking with a Pretrained Sequence-to-Sequence Model" (a label's probability as
-        the score); Liang et al. 2022, "Holistic Evaluation of Language Models", section B (asked in words).
+        the score); Liang et al. 2022, "Holistic Evaluation of Language Models" (asked for a yes or no).
     """
 
     when: ClassVar[str] = "an instruction-following language model of some size is at hand, and no cross-encoder"
