@@ -302,6 +302,7 @@ def test_two_runs_in_one_workspace(config: dict[str, Any], finished: Path) -> No
         ({"embedding": {"objective": "answer_only"}}, "'answer_only' cannot train the embedding model"),
         ({"llm": {"objective": "multiple_negatives"}}, "'multiple_negatives' cannot train the llm model"),
         ({"embedding": {"objective": "margin_mse"}}, "set embedding.hard_negatives to 1 or more"),
+        ({"embedding": {"objective": "matryoshka"}}, "do not fit the embedding model"),
         ({"embedding": {"objective": {"gist": {"guide": "nowhere"}}}}, "There is no model called 'nowhere'"),
         ({"llm": {"objective": {"distillation": {"teacher": "nowhere"}}}}, "There is no model called 'nowhere'"),
         ({"evaluation": {"retrieval": ["RR@10", "nDCG@0"]}}, "nDCG@0"),

@@ -19,6 +19,7 @@ from sentence_transformers.sentence_transformer.losses import (
     MatryoshkaLoss,
     MultipleNegativesRankingLoss,
 )
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from sentence_transformers.util import pairwise_cos_sim
 from torch import Tensor, nn
 
@@ -30,7 +31,7 @@ from raglift.training.columns import Columns, owners
 from raglift.training.pairs import Pair, PairBatches
 from tests import tasks
 from tests.tasks import RUNTIME
-from tests.tiny import build_embedding
+from tests.tiny import build_embedding, word_tokenizer
 
 Loss = Callable[[nn.Module, Any], Tensor]
 BOTH = ("query_to_doc", "doc_to_query")
@@ -291,9 +292,27 @@ def test_matryoshka_around(inner: Any, reference: Callable[..., Any], tiny_embed
 
 def test_matryoshka_refuses_lengths_that_the_model_does_not_have(tiny_embedding: Path) -> None:
     model = load_encoder(tiny_embedding, RUNTIME)
+    base = find_model(str(tiny_embedding))
     for dims in ((64, 32), (16, 8)):
         with pytest.raises(UserError, match="32 dimensions"):
             objective("matryoshka", dims=dims).build(model)
+        with pytest.raises(UserError, match="32 dimensions"):
+            objective("matryoshka", dims=dims).check(base)
+    objective("matryoshka", dims=(32, 8)).check(base)
+
+
+def test_what_needs_a_transformer_is_refused_for_a_table_of_words() -> None:
+    static = StaticEmbedding(word_tokenizer().backend_tokenizer, embedding_dim=16)
+    model = SentenceTransformer(modules=[static], device="cpu")
+    batch = batch_of(model, with_negatives(1))
+    value = objective("matryoshka", dims=(16, 8)).build(model)(model, batch)
+    assert torch.isfinite(value)
+    for name, settings in (("cached_multiple_negatives", {}), ("gist", {}), ("gist", {"mini_batch_size": 2})):
+        with pytest.raises(UserError, match="looks up words in a table"):
+            objective(name, **settings).build(model)
+    scored = batch_of(model, with_negatives(2), in_batch=False)
+    gradient = [p for p in gradients(model, objective("listwise").build(model)(model, scored))[1:] if p.abs().max() > 0]
+    assert gradient
 
 
 def scaled(scale: float) -> Callable[[Tensor, Tensor], Tensor]:

@@ -7,12 +7,13 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from sentence_transformers.base.losses.gradcache import CachedLossMixin, RandContext
+from sentence_transformers.base.losses.gradcache import CachedLossMixin, RandContext, has_static_embedding_input
 from sentence_transformers.base.losses.merged_forward import embed_columns
 from sentence_transformers.util import cos_sim
 from torch import Tensor, nn
 
 from raglift.config_fields import PluginSpec
+from raglift.errors import UserError
 from raglift.records import Target
 from raglift.training.objective import Objective
 
@@ -49,8 +50,18 @@ class EmbeddingObjective(Objective):
         return None
 
     def build(self, model: nn.Module) -> Callable[[nn.Module, Any], Tensor]:
-        """The loss as a function of model and batch."""
+        """The loss as a function of model and batch.
+
+        Raises:
+            UserError: The model's batches cannot be parted.
+        """
         compare, size = self.compare(model), self.chunk()
+        if size is not None and has_static_embedding_input(model):
+            raise UserError(
+                "mini_batch_size cannot be used with this embedding model.",
+                "It looks up words in a table: its batches are one row of them, which cannot be parted.",
+                "Use an objective without mini_batch_size; without a transformer it needs little memory anyway.",
+            )
 
         def compute(model: nn.Module, batch: Any) -> Tensor:
             columns = [dict(column) for column in batch]  # the model writes what it computes into them

@@ -13,7 +13,7 @@ class CachedMultipleNegatives(MultipleNegatives):
     """`multiple_negatives` with GradCache: the same loss and gradients, in the memory of a mini-batch.
 
     Accumulated batches keep each its own negatives; a batch of `embedding.batch_size` questions under this objective
-    has all of them. Every text is embedded twice, so that a step takes about 4/3 of the time.
+    has all of them. Every text is embedded twice, once of it without gradients.
 
     References:
         Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup".

@@ -9,9 +9,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.losses.gradcache import has_static_embedding_input
 from sentence_transformers.sentence_transformer.losses import CachedGISTEmbedLoss
 from torch import Tensor, nn
 
+from raglift.errors import UserError
 from raglift.models.device import Runtime
 from raglift.models.encoder import load_encoder, role_prompt
 from raglift.models.find import find_model
@@ -53,9 +55,19 @@ class Gist(EmbeddingObjective):
         return [] if self.guide is None else [find_model(self.guide).revision]
 
     def compare(self, model: nn.Module) -> Compare:
-        """The loss as a function of vectors."""
+        """The loss as a function of vectors.
+
+        Raises:
+            UserError: The model is no transformer.
+        """
         assert isinstance(model, SentenceTransformer)
         guide = self._guide(model)
+        if has_static_embedding_input(model):
+            raise UserError(
+                "gist cannot train this embedding model.",
+                "It looks up words in a table, and sentence-transformers' GISTEmbed needs a transformer.",
+                "Use multiple_negatives.",
+            )
         loss = _Guided(
             model,
             guide,

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from raglift.config_check import check_objective
 from raglift.config_fields import PluginSpec, Spec, wrong
 from raglift.errors import UserError
+from raglift.models.device import Runtime
+from raglift.models.encoder import load_encoder
 from raglift.models.find import FoundModel
 from raglift.plugins import load
 from raglift.training.embedding_objective import Compare, EmbeddingObjective
@@ -67,8 +69,18 @@ class Matryoshka(EmbeddingObjective):
         return [inner.version, inner.model_dump(mode="json"), *inner.depends()]
 
     def check(self, base: FoundModel) -> None:
-        """What the objective inside asks for."""
+        """Whether the lengths fit the model's vectors, and what the objective inside asks for."""
         self.inner.check(base)
+        self._fit(load_encoder(base.path, Runtime(torch.device("cpu"), torch.float32, torch.get_num_threads())))
+
+    def _fit(self, model: SentenceTransformer) -> None:
+        whole = model.get_embedding_dimension()
+        if max(self.dims) != whole:
+            raise UserError(
+                f"matryoshka's dims {list(self.dims)} do not fit the embedding model.",
+                f"Its vectors have {whole} dimensions; the longest of dims is to be that.",
+                f"Set dims to {whole} and shorter ones.",
+            )
 
     def needs_teacher(self) -> PluginSpec | None:
         """The inner objective's."""
@@ -89,13 +101,7 @@ class Matryoshka(EmbeddingObjective):
             UserError: The lengths do not fit the model's vectors.
         """
         assert isinstance(model, SentenceTransformer)
-        whole = model.get_embedding_dimension()
-        if max(self.dims) != whole:
-            raise UserError(
-                f"matryoshka's dims {list(self.dims)} do not fit the embedding model.",
-                f"Its vectors have {whole} dimensions; the longest of dims is to be that.",
-                f"Set dims to {whole} and shorter ones.",
-            )
+        self._fit(model)
         inner = self.inner.compare(model)
         parts = list(zip(self.dims, self.weights or [1.0] * len(self.dims), strict=True))
 
