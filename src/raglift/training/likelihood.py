@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from raglift.progress import Progress
 from raglift.training.examples import Example, ExampleBatches
-from raglift.training.objectives.answer_only import IGNORED
+from raglift.training.next_token import IGNORED, kept, logits_of
 
 
 class MeanLogProbability:
@@ -49,15 +49,8 @@ class MeanLogProbability:
 def _log_probability(model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
     """Mean log-probability of each row's labels but the last, shape (B,)."""
     labels = batch["labels"]
-    learned = int((labels != IGNORED).any(0).nonzero()[0])
-    keep = labels.shape[1] - max(learned, 1) + 1  # nothing stands before the first position to predict it
-    logits = model(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        position_ids=(batch["attention_mask"].cumsum(1) - 1).clamp(min=0),
-        use_cache=False,
-        logits_to_keep=keep,
-    ).logits
+    keep = kept(labels)
+    logits = logits_of(model, batch, keep)
     targets = labels[:, -keep + 1 : -1]
     counted = targets != IGNORED
     each = torch.log_softmax(logits[:, :-2].float(), dim=-1).gather(2, targets.clamp(min=0).unsqueeze(2)).squeeze(2)
