@@ -12,7 +12,6 @@ from typing import Any
 
 from peft import (
     AdaLoraConfig,
-    DeloraConfig,
     FourierFTConfig,
     GraloraConfig,
     HiraConfig,
@@ -174,10 +173,6 @@ def _hira(size: Size) -> PeftConfig:
     return HiraConfig(r=size.rank, hira_dropout=size.dropout, target_modules=size.modules)
 
 
-def _delora(size: Size) -> PeftConfig:
-    return DeloraConfig(r=size.rank, delora_lambda=size.alpha, module_dropout=size.dropout, target_modules=size.modules)
-
-
 _FREQUENCIES = 64
 """Coefficients a layer that one unit of rank stands for: 1,024 at rank 16, about the papers' 1,000."""
 
@@ -201,6 +196,7 @@ TUNERS: dict[str, Tuner] = {
         lambda size: _lora(size, init_lora_weights="pissa"),
         "Meng et al. 2024, PiSSA",
         _has(16, 16, 0.0),
+        rate=0.3,
         mixes=False,
         moves_base=True,
     ),
@@ -228,6 +224,5 @@ TUNERS: dict[str, Tuner] = {
     "miss": Tuner(_miss, "Kang and Yin 2025, MiSS", _has(16, dropout=0.0)),
     "gralora": Tuner(_gralora, "Jung et al. 2025, GraLoRA", scaled="gralora_B"),
     "hira": Tuner(_hira, "Huang et al. 2025, HiRA", _has(32, dropout=0.0), scaled="hira_B"),
-    "delora": Tuner(_delora, "Bini et al. 2025, DeLoRA", _has(8, 15, 0.0), scaled="delora_lambda"),
 }
 """Name -> tuner."""
