@@ -44,7 +44,7 @@ class VitalParameters(Strategy):
     when: ClassVar[str] = "the least change of the base that serves the task; small files and no added layers"
     paper: ClassVar[str] = "Sung et al. 2021, FISH Mask; Sanh et al. 2020, movement pruning; Zhang et al. 2024, GPS"
     full_precision: ClassVar[bool] = True
-    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 6e-4, "llm": 3e-4}
+    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-3, "llm": 5e-4}
 
     score: Score = Field("fisher", description="what makes an entry vital: fisher, gradient or movement")
     share: float = Field(0.005, gt=0, le=1, description="of the entries of the weight matrices, those that learn")
