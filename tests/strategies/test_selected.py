@@ -9,11 +9,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from raglift.errors import UserError
 from raglift.models.adapters import sparse
+from raglift.models.attach import attach
 from raglift.models.encoder import load_encoder
 from raglift.models.llm import load_causal_lm
 from raglift.records import Target
@@ -183,3 +185,22 @@ def test_a_sparse_difference_of_another_model_is_refused(
         save_file(tensors, tmp_path / sparse.FILE)
         with pytest.raises(UserError, match="does not go onto this model"):
             reloaded(target, folder, tmp_path)
+
+
+@both
+def test_a_sparse_difference_merges_into_a_whole_model(
+    target: Target, folders: dict[Target, Path], tmp_path: Path
+) -> None:
+    folder, strategy = folders[target], BiasOnly()
+    fitted = trained(target, strategy, folder, tmp_path / "work")
+    strategy.save(fitted.model, tmp_path / "out")
+    base: Any = tasks.load(target, folder)
+    attach(base, tmp_path / "out").save_pretrained(str(tmp_path / "merged"))  # type: ignore[operator]
+    expected = tasks.outputs(target, folder, fitted.model)
+    whole: nn.Module = (
+        LlamaForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
+        if target == "llm"
+        else SentenceTransformer(str(tmp_path / "merged"), device="cpu")
+    )
+    assert torch.equal(tasks.outputs(target, folder, whole), expected)
+    assert not torch.equal(tasks.outputs(target, folder, tasks.load(target, folder)), expected)

@@ -246,3 +246,15 @@ def test_what_a_tuner_has_not_is_refused(settings: dict[str, Any], message: str)
     with pytest.raises(ValidationError, match=message):
         Lora.model_validate(settings)
     assert check_specs("llm", [PluginSpec(name="lora", settings=settings)])
+
+
+def test_the_docs_table_is_of_the_tuners_as_they_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text("utf-8")
+    section = page.partition("### Tuners")[2].partition("### ")[0]
+    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in section.split("\n") if "| `" in line][
+        1:
+    ]
+    assert [row[0].strip("`") for row in rows] == list(TUNERS)
+    for (_, _, settings, rate, mixes, paper), tuner in zip(rows, TUNERS.values(), strict=True):
+        assert settings == (", ".join(f"`{name}` {value:g}" for name, value in tuner.settings.items()) or "none")
+        assert (float(rate), mixes == "yes", paper) == (tuner.rate, tuner.mixes, tuner.paper)

@@ -63,7 +63,11 @@ class Lora(Strategy):
         for setting in _SIZES:
             if setting in values and setting not in settings:
                 raise ValueError(f"the tuner {name!r} has no {setting}")
-        return {**settings, **values}
+        # What comes from YAML or JSON has lists, which are no tuples to a strict check once they went through here.
+        return {
+            **settings,
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()},
+        }
 
     @property
     def _tuner(self) -> Tuner:
