@@ -40,7 +40,7 @@ def _combinations() -> Iterator[Combination]:
     for name in plugins.names("strategy"):
         for target in sorted(plugins.load("strategy", name).targets):
             yield target, (name,)
-    for parameters in ("full", "lora"):
+    for parameters in ("full", "lora", "top_layers", "vital_parameters", "bias_only"):
         yield "embedding", (parameters, "weight_interpolation")
         yield "llm", (parameters, "weight_interpolation")
 

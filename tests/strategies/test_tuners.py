@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from raglift.config import PluginSpec
 from raglift.config_check import check_specs
+from raglift.models.device import Runtime
 from raglift.models.encoder import load_encoder
 from raglift.models.llm import load_causal_lm
 from raglift.records import Target
@@ -25,14 +26,13 @@ from raglift.strategies.lora import Lora
 from raglift.training.loop import Fitted, Task, fit
 from raglift.training.parameters import trainable
 from raglift.training.recipe import learning_rate
-from raglift.training.strategy import Strategy
 from tests import tasks
 from tests.fits import RATE, Killed, killing, settings_of
 from tests.tasks import QUIET, RUNTIME, bits, same
 
-SMALL = {"vera": {"rank": 32}, "oft": {"rank": 8}, "road": {"rank": 8}, "psoft": {"rank": 8}, "randlora": {"rank": 8}}
+SMALL = {"vera": {"rank": 32}, "oft": {"rank": 8}, "road": {"rank": 8}, "randlora": {"rank": 8, "alpha": 160}}
 """Settings that fit into layers of width 16 and 32 where the defaults do not."""
-ROUNDED = {"pissa", "olora", "hra", "psoft"}
+ROUNDED = {"pissa", "olora", "hra"}
 """Those that split the base's weights, or multiply by a product that is the identity but for rounding."""
 
 every_tuner = pytest.mark.parametrize("tuner", sorted(TUNERS))
@@ -51,16 +51,23 @@ def lora(tuner: str, **settings: Any) -> Lora:
 
 
 def trained(
-    target: Target, strategy: Strategy, folder: Path, work: Path, kill: dict[str, int] | None = None, **settings: Any
+    target: Target,
+    strategy: Lora,
+    folder: Path,
+    work: Path,
+    kill: dict[str, int] | None = None,
+    runtime: Runtime = RUNTIME,
+    **settings: Any,
 ) -> Fitted:
     """One `fit` as a new process would do it."""
     torch.manual_seed(random.randrange(2**31))
-    model = tasks.load(target, folder)
+    model = tasks.load(target, folder, runtime)
     task: Task = tasks.task(target, folder, model)
     if kill:
         task = killing(task, **kill)
-    wanted = settings_of(target, **{"learning_rate": RATE[target] * min(3.0, TUNERS[strategy.tuner].rate), **settings})  # type: ignore[attr-defined]
-    runtime = replace(RUNTIME, checkpoint_seconds=0 if kill else 30)
+    rate = RATE[target] * min(3.0, TUNERS[strategy.tuner].rate)
+    wanted = settings_of(target, **{"learning_rate": rate, **settings})
+    runtime = replace(runtime, checkpoint_seconds=0 if kill else 30)
     return fit(model, task, [strategy], wanted, runtime, tasks.job(work, 5, QUIET))
 
 
@@ -183,6 +190,19 @@ def test_a_split_base_is_saved_as_a_lora_for_the_plain_base(tuner: str, tiny_llm
     with plain.disable_adapter():
         base = tasks.outputs("llm", tiny_llm, tasks.load("llm", tiny_llm))
         assert torch.equal(tasks.outputs("llm", tiny_llm, plain), base)
+
+
+@every_tuner
+def test_a_tuner_learns_in_float32_beside_a_base_in_bfloat16(tuner: str, tiny_llm: Path, tmp_path: Path) -> None:
+    strategy, half = lora(tuner), replace(RUNTIME, dtype=torch.bfloat16)
+    fitted = trained("llm", strategy, tiny_llm, tmp_path / "work", runtime=half)
+    assert fitted.chosen != "base"
+    assert {value.dtype for value in trainable(fitted.model).values()} == {torch.float32}
+    expected = tasks.outputs("llm", tiny_llm, fitted.model).float()
+    strategy.save(fitted.model, tmp_path / "out")
+    base = tasks.outputs("llm", tiny_llm, tasks.load("llm", tiny_llm, half)).float()
+    found = tasks.outputs("llm", tiny_llm, load_causal_lm(tiny_llm, half, tmp_path / "out")).float()
+    assert float((found - expected).abs().mean()) < 0.5 * float((expected - base).abs().mean())
 
 
 @both

@@ -23,7 +23,6 @@ from peft import (
     MissConfig,
     OFTConfig,
     PeftConfig,
-    PsoftConfig,
     RandLoraConfig,
     RoadConfig,
     ShiraConfig,
@@ -116,10 +115,6 @@ def _road(size: Size) -> PeftConfig:
     return RoadConfig(group_size=size.rank, target_modules=size.modules)
 
 
-def _psoft(size: Size) -> PeftConfig:
-    return PsoftConfig(r=size.rank, psoft_alpha=size.rank, psoft_dropout=size.dropout, target_modules=size.modules)
-
-
 def _shira(size: Size) -> PeftConfig:
     return ShiraConfig(r=size.rank, random_seed=0, target_modules=size.modules)
 
@@ -208,13 +203,12 @@ TUNERS: dict[str, Tuner] = {
         moves_base=True,
     ),
     "loraplus": Tuner(_lora, "Hayou et al. 2024, LoRA+", rate=0.25, scaled="lora_B", factors={"lora_B": 16.0}),
-    "adalora": Tuner(_adalora, "Zhang et al. 2023, AdaLoRA", rate=3.0, scaled="lora_E"),
+    "adalora": Tuner(_adalora, "Zhang et al. 2023, AdaLoRA", rate=5.0, scaled="lora_E"),
     "ia3": Tuner(_ia3, "Liu et al. 2022, (IA)^3", _has(), rate=10.0),
     "vera": Tuner(_vera, "Kopiczko et al. 2024, VeRA", _has(256, dropout=0.0), rate=30.0, scaled="vera_lambda_b"),
     "oft": Tuner(_oft, "Qiu et al. 2023, OFT; Qiu et al. 2025, OFTv2", _has(32, dropout=0.0), mixes=False),
     "hra": Tuner(_hra, "Yuan et al. 2024, HRA", _has(8), mixes=False),
     "road": Tuner(_road, "Liao and Monz 2024, RoAd", _has(32), rate=3.0, mixes=False),
-    "psoft": Tuner(_psoft, "Wu et al. 2025, PSOFT", _has(32, dropout=0.0), mixes=False),
     "shira": Tuner(_shira, "Bhardwaj et al. 2024, SHiRA", _has(16)),
     "loha": Tuner(_loha, "Hyeon-Woo et al. 2022, FedPara", scaled="hada_w2_b"),
     "lokr": Tuner(_lokr, "Edalati et al. 2022, KronA", scaled="lokr_w1"),
