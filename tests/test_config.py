@@ -38,6 +38,7 @@ class Strategy(BaseModel):
     model_config = ConfigDict(extra="forbid")
     axis: ClassVar[str] = "parameters"
     targets: ClassVar[frozenset[str]] = frozenset({"embedding", "llm"})
+    needs_mixes: ClassVar[bool] = False
 
 
 class Lora(Strategy):

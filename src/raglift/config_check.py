@@ -151,6 +151,7 @@ def check_specs(target: str, specs: Sequence[PluginSpec]) -> list[tuple[KeyPath,
     """What is wrong with the strategies of one target, "embedding" or "llm": (path from the list on, message)."""
     problems: list[tuple[KeyPath, str]] = []
     on_axis: dict[str, str] = {}
+    sound: list[tuple[int, str, Any]] = []
     for number, spec in enumerate(specs):
         strategy, found = _plugin("strategy", spec)
         problems += [((number, *path), message) for path, message in found]
@@ -165,7 +166,19 @@ def check_specs(target: str, specs: Sequence[PluginSpec]) -> list[tuple[KeyPath,
         elif other != spec.name:
             clash = f"{other!r} and {spec.name!r} clash: both are on the axis {strategy.axis!r}, which takes one"
             problems.append(((number,), f"the strategies {clash}"))
-    return problems
+        if not found:
+            sound.append((number, spec.name, strategy(**spec.settings)))
+    return problems + _without_mixes(sound)
+
+
+def _without_mixes(strategies: Sequence[tuple[int, str, Any]]) -> list[tuple[KeyPath, str]]:
+    """Strategies, by their number in the list and name, that need mixes of what another one cannot mix."""
+    return [
+        ((number,), f"{name!r} needs mixes of base and tuned weights, and {other!r} has none with these settings")
+        for number, name, strategy in strategies
+        for _, other, owner in strategies
+        if strategy.needs_mixes and owner.axis == "parameters" and not owner.mixes()
+    ]
 
 
 def check_objective(target: str, spec: PluginSpec) -> list[tuple[KeyPath, str]]:

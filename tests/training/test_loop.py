@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import torch
+from pydantic import PrivateAttr
 from torch import Tensor, nn
 
 from raglift.progress import Progress
@@ -320,3 +321,36 @@ def test_the_gradient_is_clipped(tmp_path: Path) -> None:
 
     run(tmp_path, scores(*range(9)), (Watch(),), steps=2, evaluations=1, clip=0.0)
     assert norms[0] == norms[1] == pytest.approx(float(model_of().state_dict()["0.weight"].norm()), abs=1e-3)
+
+
+class Counting(Strategy):
+    """Keeps the sum of the gradients' norms beside the weights."""
+
+    axis: ClassVar[Axis] = "schedule"
+    _sum: Tensor = PrivateAttr(default_factory=lambda: torch.zeros(()))
+
+    def after_step(self, model: nn.Module) -> None:
+        self._sum = self._sum + sum(p.grad.norm() for p in model.parameters() if p.grad is not None)
+
+    def state(self, model: nn.Module) -> dict[str, Tensor]:
+        return {"sum/of norms": self._sum}
+
+    def restore(self, model: nn.Module, state: State) -> None:
+        self._sum = state["sum/of norms"]
+
+
+def test_what_a_strategy_keeps_beside_the_weights_survives_an_interruption(tmp_path: Path) -> None:
+    whole, other = Counting(), Counting()
+    run(tmp_path / "whole", scores(*range(9)), (Recorder(), whole))
+    cut = Counting()
+
+    def interrupted() -> Iterator[float]:
+        yield from (0.0, 1.0)
+        raise KeyboardInterrupt
+
+    values = interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", lambda _: next(values), (Recorder(), cut))
+    run(tmp_path / "cut", scores(*range(2, 9)), (Recorder(), other))
+    assert float(whole.state(model_of())["sum/of norms"]) > 0
+    assert torch.equal(other.state(model_of())["sum/of norms"], whole.state(model_of())["sum/of norms"])

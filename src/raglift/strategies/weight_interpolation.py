@@ -26,6 +26,7 @@ class WeightInterpolation(Strategy):
     approach: ClassVar[str] = "weight-space interpolation"
     when: ClassVar[str] = "always worth it with few questions: costs a few scorings and no training"
     paper: ClassVar[str] = "Wortsman et al. 2022, WiSE-FT, equation 1"
+    needs_mixes: ClassVar[bool] = True
 
     shares: tuple[float, ...] = Field((0.25, 0.5, 0.75), description="shares of the tuned weights that are tried")
 

@@ -24,12 +24,14 @@ class Progress:
     """Where training stands: everything that the next step depends on, and what has been seen so far.
 
     `step` steps are done. `best` are the trainable weights that scored best on the development split, found at
-    `best_step` with `best_score`; step 0 is the base. `history` has one entry a scoring.
+    `best_step` with `best_score`; step 0 is the base. `history` has one entry a scoring. `strategies` is what they
+    keep beside the weights, by their place in the list.
     """
 
     step: int = 0
     weights: dict[str, Tensor] = field(default_factory=dict)
     optimizer: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    strategies: dict[str, Tensor] = field(default_factory=dict)
     best: dict[str, Tensor] = field(default_factory=dict)
     best_step: int = 0
     best_score: float = 0.0
@@ -41,6 +43,7 @@ class Progress:
 def _flat(progress: Progress) -> dict[str, Tensor]:
     tensors = {f"weights/{name}": tensor for name, tensor in progress.weights.items()}
     tensors |= {f"best/{name}": tensor for name, tensor in progress.best.items()}
+    tensors |= {f"strategies/{name}": tensor for name, tensor in progress.strategies.items()}
     for name, state in progress.optimizer.items():
         tensors |= {f"optimizer/{key}/{name}": tensor for key, tensor in state.items()}
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}

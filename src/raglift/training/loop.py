@@ -142,6 +142,9 @@ class _Loop:
             return None
         self._load(state.weights)
         checkpoint.restore_optimizer(self._optimizer, self._parameters, state.optimizer)
+        for place, strategy in enumerate(self._strategies):
+            kept = {key.partition("/")[2]: v for key, v in state.strategies.items() if key.startswith(f"{place}/")}
+            strategy.restore(self._model, kept)
         self._job.display.say(f"  going on from step {state.step}")
         return state
 
@@ -171,6 +174,11 @@ class _Loop:
         if self._accelerator.is_main_process:
             self._state.weights = {name: parameter.detach() for name, parameter in self._parameters.items()}
             self._state.optimizer = checkpoint.optimizer_state(self._optimizer, self._parameters)
+            self._state.strategies = {
+                f"{place}/{name}": tensor
+                for place, strategy in enumerate(self._strategies)
+                for name, tensor in strategy.state(self._model).items()
+            }
             checkpoint.save(self._checkpoints, self._state)
         self._accelerator.wait_for_everyone()
 

@@ -22,7 +22,7 @@ def learning_rate(setting: float | str, target: Target, strategies: Sequence[Str
     """
     if setting != "auto":
         return float(setting)
-    suited = next((s.learning_rates[target] for s in strategies if target in s.learning_rates), 2e-5)
+    suited = next((rate for s in strategies if (rate := s.learning_rate(target)) is not None), 2e-5)
     return suited * min(1.0, math.sqrt(2000 / max(1, examples)))
 
 

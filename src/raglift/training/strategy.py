@@ -37,6 +37,7 @@ class Strategy(BaseModel):
         paper: Where it comes from.
         full_precision: Whether the base weights themselves are updated and so must be held in float32.
         learning_rates: The learning rate that suits it, by target; empty where it does not decide what changes.
+        needs_mixes: Whether its candidates are mixes of base and tuned weights.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +51,11 @@ class Strategy(BaseModel):
     version: ClassVar[int] = 1
     full_precision: ClassVar[bool] = False
     learning_rates: ClassVar[Mapping[Target, float]] = {}
+    needs_mixes: ClassVar[bool] = False
+
+    def learning_rate(self, target: Target) -> float | None:
+        """The learning rate that suits it with its settings; None where it does not decide what changes."""
+        return self.learning_rates.get(target)
 
     def prepare(self, model: nn.Module, target: Target) -> nn.Module:
         """Freeze, inject modules, choose masks; returns the model that will be trained."""
@@ -78,6 +84,17 @@ class Strategy(BaseModel):
 
     def after_step(self, model: nn.Module) -> None:
         """Projections, masks, pulls toward the base weights, after the optimizer has moved; gradients still stand."""
+
+    def state(self, model: nn.Module) -> dict[str, Tensor]:
+        """What a checkpoint must hold beside the trainable weights for the training to go on from it unchanged."""
+        return {}
+
+    def restore(self, model: nn.Module, state: State) -> None:
+        """Put back what `state` gave, after `begin`; called only where an interrupted training goes on."""
+
+    def mixes(self) -> bool:
+        """Whether there is a `mix`; where not, a strategy that needs mixes is refused beside it."""
+        return True
 
     def mix(self, base: State, tuned: State, share: float) -> dict[str, Tensor]:
         """The trainable weights that give `(1 - share) * base + share * tuned` as a whole model."""

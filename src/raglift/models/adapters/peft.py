@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from peft import PeftModel
 from torch import nn
@@ -15,6 +16,10 @@ class Peft:
 
     def attach(self, model: nn.Module, folder: Path) -> nn.Module:
         """The base with the adapter merged into it."""
+        if isinstance(model, nn.Sequential):  # sentence-transformers: a transformers model inside of the first module
+            first: Any = model[0]
+            first.model = self.attach(first.model, folder)
+            return model
         merged: nn.Module = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
         return merged
 
