@@ -151,6 +151,7 @@ def check_specs(target: str, specs: Sequence[PluginSpec]) -> list[tuple[KeyPath,
     """What is wrong with the strategies of one target, "embedding" or "llm": (path from the list on, message)."""
     problems: list[tuple[KeyPath, str]] = []
     on_axis: dict[str, str] = {}
+    known: dict[str, Any] = {}
     for number, spec in enumerate(specs):
         strategy, found = _plugin("strategy", spec)
         problems += [((number, *path), message) for path, message in found]
@@ -165,6 +166,14 @@ def check_specs(target: str, specs: Sequence[PluginSpec]) -> list[tuple[KeyPath,
         elif other != spec.name:
             clash = f"{other!r} and {spec.name!r} clash: both are on the axis {strategy.axis!r}, which takes one"
             problems.append(((number,), f"the strategies {clash}"))
+        for name, earlier in known.items():
+            for deep, flat in ((strategy, earlier), (earlier, strategy)):
+                if deep.by_depth and not flat.layered:
+                    clash = (
+                        f"{name!r} and {spec.name!r} clash: one goes by depth, the other trains nothing in the blocks"
+                    )
+                    problems.append(((number,), f"the strategies {clash}"))
+        known[spec.name] = strategy
     return problems
 
 

@@ -24,7 +24,8 @@ class Progress:
     """Where training stands: everything that the next step depends on, and what has been seen so far.
 
     `step` steps are done. `best` are the trainable weights that scored best on the development split, found at
-    `best_step` with `best_score`; step 0 is the base. `history` has one entry a scoring.
+    `best_step` with `best_score`; step 0 is the base. `history` has one entry a scoring. `states` are the trainable
+    weights at each scoring but the first, by step, where a strategy wants them kept.
     """
 
     step: int = 0
@@ -36,11 +37,14 @@ class Progress:
     loss_sum: float = 0.0
     loss_count: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
 
 def _flat(progress: Progress) -> dict[str, Tensor]:
     tensors = {f"weights/{name}": tensor for name, tensor in progress.weights.items()}
     tensors |= {f"best/{name}": tensor for name, tensor in progress.best.items()}
+    for step, kept in progress.states.items():
+        tensors |= {f"states/{step}/{name}": tensor for name, tensor in kept.items()}
     for name, state in progress.optimizer.items():
         tensors |= {f"optimizer/{key}/{name}": tensor for key, tensor in state.items()}
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -91,6 +95,9 @@ def _read(path: Path) -> Progress:
             if kind == "optimizer":
                 entry, _, name = name.partition("/")
                 progress.optimizer.setdefault(name, {})[entry] = file.get_tensor(key)
+            elif kind == "states":
+                step, _, name = name.partition("/")
+                progress.states.setdefault(int(step), {})[name] = file.get_tensor(key)
             else:
                 getattr(progress, kind)[name] = file.get_tensor(key)
     return progress
