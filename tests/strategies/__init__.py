@@ -1,0 +1,1 @@
+"""Tests of single strategies, beside the contracts that all keep to."""
