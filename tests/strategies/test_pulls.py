@@ -191,7 +191,7 @@ def test_a_query_asks_for_a_passage_of_its_group_and_never_for_itself(tiny_embed
     others = torch.log_softmax(scores.masked_fill(torch.eye(4, dtype=torch.bool), -torch.inf), dim=1)
     for row, (value, _) in enumerate(said):
         among = others[row] if row < 4 else torch.log_softmax(scores[row - 4], dim=0)
-        assert any(float(value) == pytest.approx(float(each), abs=1e-4) for each in among if each > -torch.inf)
+        assert any(float(value.detach()) == pytest.approx(float(each), abs=1e-4) for each in among if each > -torch.inf)
 
 
 def test_outcomes_are_drawn_by_their_probability_and_by_the_seed() -> None:
@@ -265,6 +265,12 @@ def test_training_pairs_come_in_small_groups(tiny_embedding: Path) -> None:
         groups = list(general_text.training_groups(study, count))
         assert [len(queries["input_ids"]) for queries, _ in groups] == sizes
         assert [len(passages["input_ids"]) for _, passages in groups] == sizes
+
+
+def test_nothing_to_weigh_by_is_said(tiny_embedding: Path) -> None:
+    model = tasks.load("embedding", tiny_embedding)
+    with pytest.raises(UserError, match="found nothing to weigh"):
+        ElasticWeights(samples=1).begin(model, study_of("embedding", tiny_embedding, model))
 
 
 def test_a_text_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field, PrivateAttr, field_serializer, field_validator
 from torch import nn
 
+from raglift.errors import UserError
 from raglift.training import general_text
 from raglift.training.fisher import diagonal_fisher, told_passages, told_tokens
 from raglift.training.parameters import trainable
@@ -58,7 +59,7 @@ class ElasticWeights(Strategy):
 
     strength: float = Field(1000.0, gt=0, description="lambda: what the penalty counts beside the objective")
     text: Path | None = Field(None, description="a file of general text in UTF-8; null: see the docs")
-    samples: int = Field(64, ge=1, description="texts (queries) that the importance of weights is estimated from")
+    samples: int = Field(32, ge=1, description="texts (queries) that the importance of weights is estimated from")
     length: int = Field(128, ge=2, description="tokens of a text (words, for an embedding model)")
 
     _start: Mapping[str, Tensor] = PrivateAttr(default_factory=dict)
@@ -82,7 +83,11 @@ class ElasticWeights(Strategy):
         return hashlib.sha256(text.read_bytes()).hexdigest() if text is not None else None
 
     def begin(self, model: nn.Module, study: Study) -> None:
-        """Estimate how much each weight matters to what the base says."""
+        """Estimate how much each weight matters to what the base says.
+
+        Raises:
+            UserError: There is too little text to estimate it from.
+        """
         self._start = study.base
         training = model.training
         model.eval()
@@ -95,6 +100,12 @@ class ElasticWeights(Strategy):
                         bar.advance(1)
 
                 self._fisher = diagonal_fisher(trainable(model), counted())
+                if not bar.done:
+                    raise UserError(
+                        "elastic_weights found nothing to weigh the base's parameters by.",
+                        "A query is needed that has two passages of a batch to choose from, and two such queries.",
+                        "Raise samples or the batch size, or name a file of general text in its setting text.",
+                    )
         finally:
             model.train(training)
 
