@@ -38,6 +38,8 @@ class Strategy(BaseModel):
     model_config = ConfigDict(extra="forbid")
     axis: ClassVar[str] = "parameters"
     targets: ClassVar[frozenset[str]] = frozenset({"embedding", "llm"})
+    layered: ClassVar[bool] = True
+    by_depth: ClassVar[bool] = False
 
 
 class Lora(Strategy):

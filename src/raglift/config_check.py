@@ -151,7 +151,7 @@ def check_specs(target: str, specs: Sequence[PluginSpec]) -> list[tuple[KeyPath,
     """What is wrong with the strategies of one target, "embedding" or "llm": (path from the list on, message)."""
     problems: list[tuple[KeyPath, str]] = []
     on_axis: dict[str, str] = {}
-    known: dict[str, Any] = {}
+    known: list[tuple[int, str, Any]] = []
     for number, spec in enumerate(specs):
         strategy, found = _plugin("strategy", spec)
         problems += [((number, *path), message) for path, message in found]
@@ -166,15 +166,18 @@ def check_specs(target: str, specs: Sequence[PluginSpec]) -> list[tuple[KeyPath,
         elif other != spec.name:
             clash = f"{other!r} and {spec.name!r} clash: both are on the axis {strategy.axis!r}, which takes one"
             problems.append(((number,), f"the strategies {clash}"))
-        for name, earlier in known.items():
-            for deep, flat in ((strategy, earlier), (earlier, strategy)):
-                if deep.by_depth and not flat.layered:
-                    clash = (
-                        f"{name!r} and {spec.name!r} clash: one goes by depth, the other trains nothing in the blocks"
-                    )
-                    problems.append(((number,), f"the strategies {clash}"))
-        known[spec.name] = strategy
-    return problems
+        known.append((number, spec.name, strategy))
+    return problems + _without_depth(known)
+
+
+def _without_depth(strategies: Sequence[tuple[int, str, Any]]) -> list[tuple[KeyPath, str]]:
+    """Strategies, by their number in the list and name, that go by depth where another one trains nothing in blocks."""
+    return [
+        ((number,), f"{name!r} goes by the depth of what learns, and with {other!r} nothing in the blocks does")
+        for number, name, strategy in strategies
+        for _, other, owner in strategies
+        if strategy.by_depth and not owner.layered
+    ]
 
 
 def check_objective(target: str, spec: PluginSpec) -> list[tuple[KeyPath, str]]:

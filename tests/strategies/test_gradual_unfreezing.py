@@ -146,5 +146,8 @@ def test_what_trains_nothing_in_the_blocks_clashes_when_the_config_is_read(monke
     monkeypatch.setattr(Full, "layered", False)
     for order in (specs, specs[::-1]):
         ((path, message),) = check_specs("embedding", order)
-        assert path == (1,)
-        assert "clash: one goes by depth, the other trains nothing in the blocks" in message
+        assert path == (order.index(specs[1]),)
+        assert (
+            message
+            == "'gradual_unfreezing' goes by the depth of what learns, and with 'full' nothing in the blocks does"
+        )
