@@ -39,6 +39,8 @@ class Strategy(BaseModel):
     axis: ClassVar[str] = "parameters"
     targets: ClassVar[frozenset[str]] = frozenset({"embedding", "llm"})
     needs_mixes: ClassVar[bool] = False
+    layered: ClassVar[bool] = True
+    by_depth: ClassVar[bool] = False
 
 
 class Lora(Strategy):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import combinations, product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +20,8 @@ from torch import Tensor, nn
 
 from raglift import plugins
 from raglift.artifacts import WORK
-from raglift.config import EmbeddingConfig, LLMConfig
+from raglift.config import EmbeddingConfig, LLMConfig, PluginSpec
+from raglift.config_check import check_specs
 from raglift.models.device import Runtime
 from raglift.models.encoder import load_encoder
 from raglift.models.find import find_model
@@ -30,24 +33,72 @@ from raglift.training.loop import Fitted, Task, fit
 from raglift.training.outcome import read_outcome
 from raglift.training.parameters import trainable
 from tests import tasks
-from tests.fits import EVALUATIONS, RATE, STEPS, Killed, killing, run_fit, strategies_named
+from tests.fits import RATE, STEPS, Killed, killing, run_fit, specs_named, strategies_named
 from tests.tasks import RUNTIME, bits, same
 
 Combination = tuple[Target, tuple[str, ...]]
 
 
-def _combinations() -> Iterator[Combination]:
+MIXTURES = 36
+"""Most mixtures that are tried: a strategy that is added joins them in the place of some others."""
+
+
+def _alone() -> Iterator[Combination]:
     for name in plugins.names("strategy"):
         for target in sorted(plugins.load("strategy", name).targets):
             yield target, (name,)
-    for parameters in ("full", "lora", "top_layers", "vital_parameters", "bias_only"):
-        yield "embedding", (parameters, "weight_interpolation")
-        yield "llm", (parameters, "weight_interpolation")
 
 
-every_combination = pytest.mark.parametrize(
-    ("target", "names"), [pytest.param(*each, id="-".join([each[0], *each[1]])) for each in _combinations()]
-)
+def _allowed() -> Iterator[Combination]:
+    """What trains with a schedule, an anchor or both, where the classes allow it."""
+    for target in ("embedding", "llm"):
+        on: dict[str, list[str]] = {}
+        for name in plugins.names("strategy"):
+            if target in plugins.load("strategy", name).targets:
+                on.setdefault(plugins.load("strategy", name).axis, []).append(name)
+        for parameters, *further in product(on["parameters"], ["", *on["schedule"]], ["", *on["anchor"]]):
+            names = (parameters, *filter(None, further))
+            if len(names) > 1 and not check_specs(target, [PluginSpec(name=name) for name in names]):
+                yield target, names
+
+
+def _mixtures(most: int) -> list[Combination]:
+    """Mixtures in an order that lets every two strategies meet early, and then on each target, cut at `most`."""
+    left = sorted(_allowed(), key=lambda each: hashlib.sha256(repr(each).encode()).digest())
+    met: set[Any] = set()
+    chosen: list[Combination] = []
+
+    def news(each: Combination) -> tuple[int, int]:
+        pairs = set(combinations(each[1], 2))
+        return len(pairs - met), len({(each[0], pair) for pair in pairs} - met)
+
+    while left and len(chosen) < most:
+        target, names = best = max(left, key=news)
+        left.remove(best)
+        chosen.append(best)
+        met |= {found for pair in combinations(names, 2) for found in (pair, (target, pair))}
+    return chosen
+
+
+def _each(found: Iterable[Combination]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        ("target", "names"), [pytest.param(*each, id="-".join([each[0], *each[1]])) for each in found]
+    )
+
+
+every_strategy = _each(_alone())
+every_combination = _each([*_alone(), *_mixtures(MIXTURES)])
+
+
+def test_thirty_mixtures_in_which_every_two_strategies_meet() -> None:
+    mixtures = _mixtures(MIXTURES)
+    assert 30 <= len(set(mixtures)) == len(mixtures) <= MIXTURES
+    assert {target for target, _ in mixtures} == {"embedding", "llm"}
+
+    def pairs(found: Iterable[Combination]) -> set[tuple[str, str]]:
+        return {pair for _, names in found for pair in combinations(names, 2)}
+
+    assert pairs(mixtures) == pairs(_allowed())
 
 
 @pytest.fixture
@@ -127,7 +178,7 @@ Uncut = Callable[[Target, tuple[str, ...], Runtime], tuple[Fitted, dict[str, Ten
 def test_killed_and_resumed_equals_never_killed(
     target: Target, names: tuple[str, ...], where: str, folders: dict[Target, Path], tmp_path: Path, uncut: Uncut
 ) -> None:
-    scorings = 1 + EVALUATIONS + 3 * ("weight_interpolation" in names)
+    scorings = len(uncut(target, names, RUNTIME)[0].candidates)
     at = random.randint(1, scorings if where == "a scoring" else STEPS)
 
     def kill(task: Task) -> Task:
@@ -173,7 +224,7 @@ DAMAGES: dict[str, Callable[[list[Path]], None]] = {
 }
 
 
-@every_combination
+@every_strategy
 def test_a_damaged_checkpoint_is_passed_over(
     target: Target, names: tuple[str, ...], folders: dict[Target, Path], tmp_path: Path, uncut: Uncut
 ) -> None:
@@ -208,7 +259,7 @@ def test_nothing_that_scores_below_the_base_is_returned(
     assert same(bits(model), base)
 
 
-@every_combination
+@every_strategy
 def test_an_equal_score_does_not_replace_the_base(
     target: Target, names: tuple[str, ...], folders: dict[Target, Path], tmp_path: Path
 ) -> None:
@@ -245,7 +296,13 @@ def run_stage(
     monkeypatch.setattr(stage, "fit", watched)
     monkeypatch.setattr(stage, "DevScore", Rising)
     (out / WORK).mkdir(parents=True)
-    common = {"strategies": list(names), "batch_size": 4, "epochs": 4, "learning_rate": RATE[target], "evaluations": 2}
+    common = {
+        "strategies": specs_named(names),
+        "batch_size": 4,
+        "epochs": 4,
+        "learning_rate": RATE[target],
+        "evaluations": 2,
+    }
     last = (find_model(str(folder)), RUNTIME, tasks.job(out, 3))
     if target == "embedding":
         corpus: Any = SimpleNamespace(similar={})
@@ -263,7 +320,7 @@ def test_saved_and_loaded_gives_the_same_outputs(
     folder = folders[target]
     expected, fitted = run_stage(target, names, folder, tmp_path / "out", monkeypatch)
     outcome = read_outcome(tmp_path / "out", "key")
-    assert outcome.record.chosen == fitted.chosen == ("mix 0.75" if "weight_interpolation" in names else "step 8")
+    assert outcome.record.chosen == fitted.chosen == fitted.candidates[-1].name
     assert outcome.tuned is not None
     loaded: nn.Module
     if target == "embedding":

@@ -168,7 +168,7 @@ def check_specs(target: str, specs: Sequence[PluginSpec]) -> list[tuple[KeyPath,
             problems.append(((number,), f"the strategies {clash}"))
         if not found:
             sound.append((number, spec.name, strategy(**spec.settings)))
-    return problems + _without_mixes(sound)
+    return problems + _without_mixes(sound) + _without_depth(sound)
 
 
 def _without_mixes(strategies: Sequence[tuple[int, str, Any]]) -> list[tuple[KeyPath, str]]:
@@ -178,6 +178,16 @@ def _without_mixes(strategies: Sequence[tuple[int, str, Any]]) -> list[tuple[Key
         for number, name, strategy in strategies
         for _, other, owner in strategies
         if strategy.needs_mixes and owner.axis == "parameters" and not owner.mixes()
+    ]
+
+
+def _without_depth(strategies: Sequence[tuple[int, str, Any]]) -> list[tuple[KeyPath, str]]:
+    """Strategies, by their number in the list and name, that go by depth where another one trains nothing in blocks."""
+    return [
+        ((number,), f"{name!r} goes by the depth of what learns, and with {other!r} nothing in the blocks does")
+        for number, name, strategy in strategies
+        for _, other, owner in strategies
+        if strategy.by_depth and not owner.layered
     ]
 
 

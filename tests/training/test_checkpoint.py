@@ -22,16 +22,19 @@ def progress(step: int) -> Progress:
         loss_sum=1 / 3,
         loss_count=7,
         history=[{"step": 0, "dev": 0.1}, {"step": step, "loss": 2 / 3, "dev": 1e-300}],
+        states={step: {"a.b/c": torch.rand(2, 3)}, step + 1: {"a.b/c": torch.rand(2, 3)}},
     )
 
 
 def same(left: Progress, right: Progress) -> bool:
     plain = ("step", "best_step", "best_score", "loss_sum", "loss_count", "history")
     tensors = [(left.weights, right.weights), (left.best, right.best)]
+    tensors += [(left.states[step], right.states[step]) for step in left.states]
     tensors += [(left.optimizer[name], right.optimizer[name]) for name in left.optimizer]
     return (
         all(getattr(left, name) == getattr(right, name) for name in plain)
         and left.optimizer.keys() == right.optimizer.keys()
+        and left.states.keys() == right.states.keys()
         and all(a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a) for a, b in tensors)
     )
 

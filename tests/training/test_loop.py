@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,7 +17,7 @@ from raglift.progress import Progress
 from raglift.training.loop import Fitted, Task, fit
 from raglift.training.parameters import trainable
 from raglift.training.schedule import Settings
-from raglift.training.strategy import Axis, Strategy
+from raglift.training.strategy import Axis, Scored, Strategy
 from raglift.training.study import Study, without_learning
 from tests.tasks import QUIET, RUNTIME, job
 
@@ -109,6 +109,23 @@ class Mixer(Strategy):
             yield f"mix {share:g}", mix(share)
 
 
+class Cook(Strategy):
+    """Offers the last scored state again, and then half of it if that was no worse than it had been."""
+
+    axis: ClassVar[Axis] = "anchor"
+    keeping: bool = True
+    seen: ClassVar[list[tuple[str, float]]] = []
+
+    @property
+    def keeps_states(self) -> bool:
+        return self.keeping
+
+    def soups(self, states: Sequence[Scored], offer: Callable[[str, dict[str, Tensor]], float]) -> None:
+        self.seen[:] = [(state.name, state.score) for state in states]
+        if states and offer("again", dict(states[-1].weights)) >= states[-1].score:
+            offer("half", {name: value / 2 for name, value in states[-1].weights.items()})
+
+
 class Head(Strategy):
     """Only the last layer learns; without it, mixing would be the default's."""
 
@@ -198,6 +215,22 @@ def test_the_owner_of_the_parameters_says_what_a_mix_is(tmp_path: Path) -> None:
     assert trainable(fitted.model).keys() == {"2.weight", "2.bias"}
     assert bool((fitted.model.state_dict()["2.weight"] == 0.25).all())
     assert torch.equal(fitted.model.state_dict()["0.weight"], model_of().state_dict()["0.weight"])
+
+
+def test_a_soup_is_made_of_the_states_that_were_scored(tmp_path: Path) -> None:
+    fitted = run(tmp_path / "half", scores(0, 4, 2, 3, 1, 1, 9), (Cook(),))
+    assert Cook.seen == [("step 3", 4), ("step 5", 2), ("step 8", 3), ("step 10", 1)]
+    assert [(each.name, each.score) for each in fitted.candidates[-2:]] == [("again", 1), ("half", 9)]
+    last = run(tmp_path / "last", scores(0, 1, 2, 3, 4)).model.state_dict()
+    assert fitted.chosen == "half"
+    assert all(torch.equal(value, last[name] / 2) for name, value in fitted.model.state_dict().items())
+    lost = run(tmp_path / "lost", scores(0, 4, 2, 3, 1, 0.5), (Cook(),))
+    assert (lost.chosen, lost.candidates[-1].name) == ("step 3", "again")
+
+
+def test_states_are_kept_only_for_who_wants_them(tmp_path: Path) -> None:
+    fitted = run(tmp_path, scores(0, 4, 2, 3, 1), (Cook(keeping=False),))
+    assert (Cook.seen, fitted.chosen) == ([], "step 3")
 
 
 def test_a_score_that_is_not_a_number_never_wins(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ class Progress:
 
     `step` steps are done. `best` are the trainable weights that scored best on the development split, found at
     `best_step` with `best_score`; step 0 is the base. `history` has one entry a scoring. `strategies` is what they
-    keep beside the weights, by their place in the list.
+    keep beside the weights, by their place in the list. `states` are the trainable weights at each scoring but the
+    first, by step, where a strategy wants them kept.
     """
 
     step: int = 0
@@ -38,12 +39,15 @@ class Progress:
     loss_sum: float = 0.0
     loss_count: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
 
 def _flat(progress: Progress) -> dict[str, Tensor]:
     tensors = {f"weights/{name}": tensor for name, tensor in progress.weights.items()}
     tensors |= {f"best/{name}": tensor for name, tensor in progress.best.items()}
     tensors |= {f"strategies/{name}": tensor for name, tensor in progress.strategies.items()}
+    for step, kept in progress.states.items():
+        tensors |= {f"states/{step}/{name}": tensor for name, tensor in kept.items()}
     for name, state in progress.optimizer.items():
         tensors |= {f"optimizer/{key}/{name}": tensor for key, tensor in state.items()}
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -94,6 +98,9 @@ def _read(path: Path) -> Progress:
             if kind == "optimizer":
                 entry, _, name = name.partition("/")
                 progress.optimizer.setdefault(name, {})[entry] = file.get_tensor(key)
+            elif kind == "states":
+                step, _, name = name.partition("/")
+                progress.states.setdefault(int(step), {})[name] = file.get_tensor(key)
             else:
                 getattr(progress, kind)[name] = file.get_tensor(key)
     return progress

@@ -25,7 +25,7 @@ from raglift.training.accelerating import accelerator, average_gradients, total
 from raglift.training.checkpoint import Progress
 from raglift.training.parameters import trainable
 from raglift.training.schedule import Settings
-from raglift.training.strategy import Strategy
+from raglift.training.strategy import Scored, Strategy
 from raglift.training.study import Batches, Study
 
 
@@ -141,6 +141,7 @@ class _Loop:
         if state is None:
             return None
         self._load(state.weights)
+        state.best = {name: weight.to(self._parameters[name].device) for name, weight in state.best.items()}
         checkpoint.restore_optimizer(self._optimizer, self._parameters, state.optimizer)
         for place, strategy in enumerate(self._strategies):
             kept = {key.partition("/")[2]: v for key, v in state.strategies.items() if key.startswith(f"{place}/")}
@@ -239,7 +240,12 @@ class _Loop:
         self._accelerator.log({"development split": score}, step=state.step)
         if score > state.best_score:
             state.best_score, state.best_step = score, state.step
-            state.best = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
+            state.best = self._weights()
+        if any(strategy.keeps_states for strategy in self._strategies):
+            state.states[state.step] = {name: weight.cpu() for name, weight in self._weights().items()}
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
 
     def _load(self, weights: dict[str, Tensor]) -> None:
         with torch.no_grad():
@@ -247,7 +253,7 @@ class _Loop:
                 parameter.copy_(weights[name])
 
     def choose(self) -> Fitted:
-        """The best of base, checkpoints and mixes; mixes start from the best checkpoint, or the last if all lost."""
+        """The best of base, checkpoints, mixes and soups; a mix is with the best checkpoint, or the last."""
         state = self._state
         scored = [
             Candidate("base" if not entry["step"] else f"step {entry['step']:.0f}", entry["dev"])
@@ -255,19 +261,27 @@ class _Loop:
         ]
         name = "base" if state.best_step == 0 else f"step {state.best_step}"
         best, score = state.best, state.best_score
-        tuned = state.best if state.best_step else {key: p.detach().clone() for key, p in self._parameters.items()}
+        tuned = state.best if state.best_step else self._weights()
+        scores = {int(entry["step"]): entry["dev"] for entry in state.history}
+        states = [Scored(f"step {step}", scores[step], weights) for step, weights in sorted(state.states.items())]
         owner = next((strategy for strategy in self._strategies if strategy.axis == "parameters"), Strategy())
 
         def mix(share: float) -> dict[str, Tensor]:
             return owner.mix(self._base, tuned, share)
 
+        def offer(label: str, weights: dict[str, Tensor]) -> float:
+            nonlocal name, best, score
+            self._load(weights)
+            candidate = Candidate(label, self._score())
+            scored.append(candidate)
+            if candidate.score > score:
+                name, best, score = label, weights, candidate.score
+            return candidate.score
+
         for strategy in self._strategies:
             for label, mixed in strategy.candidates(mix):
-                self._load(mixed)
-                candidate = Candidate(label, self._score())
-                scored.append(candidate)
-                if candidate.score > score:
-                    name, best, score = label, mixed, candidate.score
+                offer(label, mixed)
+            strategy.soups(states, offer)
         self._load(best)
         self._model.eval()
         for tracker in self._accelerator.trackers:

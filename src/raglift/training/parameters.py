@@ -47,3 +47,18 @@ def depths(model: nn.Module) -> dict[str, int]:
         passed = passed or name in inside
         found[name] = inside.get(name, len(blocks) + 1 if passed else 0)
     return found
+
+
+def discriminative(model: nn.Module, factor: float) -> dict[str, float]:
+    """Parameter name -> share of the learning rate: divided by `factor` for every layer below the highest block.
+
+    What stands above the blocks learns as fast as the highest one, and what stands below them slower than the lowest.
+
+    Raises:
+        ValueError: The model has no list of transformer blocks.
+
+    References:
+        Howard and Ruder 2018, "Universal Language Model Fine-tuning for Text Classification", section 3.2.
+    """
+    top = len(block_list(model)[1])
+    return {name: factor ** (min(depth, top) - top) for name, depth in depths(model).items()}

@@ -7,7 +7,8 @@ resuming, selection on the development split and the progress display for nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 Axis = Literal["parameters", "schedule", "anchor", "tasks", "meta", "combine"]
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A candidate: its name, its score on the development split, and its trainable weights, on the processor."""
+
+    name: str
+    score: float
+    weights: State
+
+
 class Strategy(BaseModel):
     """Hooks, in the order in which the loop calls them; each does nothing unless a strategy says otherwise.
 
@@ -38,6 +48,8 @@ class Strategy(BaseModel):
         full_precision: Whether the base weights themselves are updated and so must be held in float32.
         learning_rates: The learning rate that suits it, by target; empty where it does not decide what changes.
         needs_mixes: Whether its candidates are mixes of base and tuned weights.
+        layered: Whether what it lets learn may lie in several of the model's blocks.
+        by_depth: Whether it goes by the depth at which parameters lie; it clashes with one that is not `layered`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,6 +63,8 @@ class Strategy(BaseModel):
     version: ClassVar[int] = 1
     full_precision: ClassVar[bool] = False
     learning_rates: ClassVar[Mapping[Target, float]] = {}
+    layered: ClassVar[bool] = True
+    by_depth: ClassVar[bool] = False
     needs_mixes: ClassVar[bool] = False
 
     def learning_rate(self, target: Target) -> float | None:
@@ -103,6 +117,18 @@ class Strategy(BaseModel):
     def candidates(self, mix: Callable[[float], dict[str, Tensor]]) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """Further states that the development split may choose, by name; `mix(share)` lies between base and tuned."""
         return iter(())
+
+    @property
+    def keeps_states(self) -> bool:
+        """Whether the states that training scores are kept for `soups`; each takes the memory of what trains."""
+        return False
+
+    def soups(self, states: Sequence[Scored], offer: Callable[[str, dict[str, Tensor]], float]) -> None:
+        """Offer averages of several states: `offer(name, weights)` scores one and may choose it.
+
+        Args:
+            states: Those scored during the training, in their order; empty unless `keeps_states`.
+        """
 
     def save(self, model: nn.Module, folder: Path) -> bool:
         """Write what the strategy added into `folder`; False where the whole model is to be written instead."""

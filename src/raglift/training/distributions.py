@@ -1,0 +1,99 @@
+"""What a model gives probabilities to: the next token, or the passages of a batch for a query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from raglift.training.forwards import Forward, Forwards, by_base
+from raglift.training.objectives.answer_only import IGNORED
+
+SCALE = 20.0
+"""On cosines before the softmax over passages, as in training."""
+
+
+def ranking(queries: Tensor, passages: Tensor) -> Tensor:
+    """Log-probabilities of each passage for each query, shape (queries, passages), in float32 also under autocast."""
+    with torch.autocast(queries.device.type, enabled=False):
+        left = torch.nn.functional.normalize(queries.float(), dim=1)
+        right = torch.nn.functional.normalize(passages.float(), dim=1)
+        return torch.log_softmax(SCALE * left @ right.T, dim=1)
+
+
+def divergence(base: Tensor, tuned: Tensor) -> Tensor:
+    """The mean over rows of KL(base || tuned), in nats, of log-probabilities (rows, outcomes)."""
+    summed = torch.nn.functional.kl_div(tuned, base, reduction="sum", log_target=True)
+    return summed / max(1, len(base))
+
+
+def token_divergence(model: nn.Module, base: Mapping[str, Tensor], batch: Any, calls: Sequence[Forward]) -> Tensor:
+    """KL(base || model) of the next token, a mean over the learned positions of a batch.
+
+    Args:
+        calls: What the objective computed for the batch; computed here where it is not one call that has all of it.
+    """
+    labels = batch["labels"]
+    following = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED) != IGNORED
+    found = [(call, _learned(call, following)) for call in calls if call.kwargs.get("input_ids") is batch["input_ids"]]
+    if len(calls) != 1 or not found or int(found[0][1].sum()) != int(following.sum()):
+        (call,) = _recorded(model, lambda: model(**_arguments(batch, following)))
+        found = [(call, _learned(call, following))]
+    ((call, mask),) = found
+    tuned = torch.log_softmax(call.output[mask].float(), dim=-1)
+    said = torch.log_softmax(by_base(model, base, call)[mask].float(), dim=-1)
+    return divergence(said, tuned)
+
+
+def _learned(call: Forward, following: Tensor) -> Tensor:
+    """Which of the call's logits, (B, T), predict a learned token: it may have kept the last ones or chosen ones."""
+    kept = call.kwargs.get("logits_to_keep", 0)
+    return following[:, kept] if isinstance(kept, Tensor) else following[:, -call.output.shape[1] :]
+
+
+def _arguments(batch: Any, following: Tensor) -> dict[str, Any]:
+    given = {key: batch[key] for key in ("input_ids", "attention_mask", "position_ids") if key in batch}
+    if "attention_mask" in given:
+        given.setdefault("position_ids", (batch["attention_mask"].cumsum(1) - 1).clamp(min=0))
+    first = int(following.any(0).nonzero()[0])
+    return given | {"use_cache": False, "logits_to_keep": following.shape[1] - first}
+
+
+def ranking_divergence(model: nn.Module, base: Mapping[str, Tensor], batch: Any, calls: Sequence[Forward]) -> Tensor:
+    """KL(base || model) of the batch's passages for a query, a mean over its queries.
+
+    Args:
+        calls: What the objective computed for the batch; computed here where that is not every text once, the queries
+            in a call of their own and first.
+    """
+    if not _whole(calls, batch):
+        calls = _recorded(model, lambda: [model(dict(column)) for column in batch])
+    first, *rest = calls
+    tuned = ranking(first.output, torch.cat([call.output for call in rest]))
+    said = [by_base(model, base, call) for call in calls]
+    return divergence(ranking(said[0], torch.cat(said[1:])), tuned)
+
+
+def _whole(calls: Sequence[Forward], batch: Any) -> bool:
+    rows = [len(next(value for value in column.values() if isinstance(value, Tensor))) for column in batch]
+    if len(calls) < 2 or [len(calls[0].output), sum(len(call.output) for call in calls[1:])] != [
+        rows[0],
+        sum(rows[1:]),
+    ]:
+        return False
+    given = calls[0].args[0] if calls[0].args else {}
+    return all(call.output.requires_grad for call in calls) and all(
+        given.get(key) is value for key, value in batch[0].items() if key in ("input_ids", "attention_mask")
+    )
+
+
+def _recorded(model: nn.Module, forward: Any) -> list[Forward]:
+    """The calls that `forward` makes."""
+    forwards = Forwards(model).open()
+    try:
+        forward()
+        return forwards.take()
+    finally:
+        forwards.close()
