@@ -40,7 +40,7 @@ def _combinations() -> Iterator[Combination]:
     for name in plugins.names("strategy"):
         for target in sorted(plugins.load("strategy", name).targets):
             yield target, (name,)
-    for parameters in ("full", "lora"):
+    for parameters in ("full", "lora", "bottleneck_adapter"):
         yield "embedding", (parameters, "weight_interpolation")
         yield "llm", (parameters, "weight_interpolation")
 
@@ -269,7 +269,7 @@ def test_saved_and_loaded_gives_the_same_outputs(
     assert outcome.tuned is not None
     loaded: nn.Module
     if target == "embedding":
-        loaded = load_encoder(outcome.tuned, RUNTIME)
+        loaded = load_encoder(folder, RUNTIME, outcome.tuned)
     else:
         loaded = load_causal_lm(folder, RUNTIME, outcome.tuned)
         assert (outcome.tuned / "adapter_config.json").exists() == ("lora" in names)
