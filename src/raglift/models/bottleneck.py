@@ -222,8 +222,9 @@ def parts(model: nn.Module, name: str) -> dict[str, Bottleneck]:
 
 
 def names(model: nn.Module) -> list[str]:
-    """The adapters in a model, in the order in which they came."""
-    return list(dict.fromkeys(name for _, site in _sites(model) for name in site.adapters))
+    """The adapters in a model, sorted."""
+    sites = [module for module in model.modules() if isinstance(module, Site)]
+    return sorted({name for site in sites for name in site.adapters})
 
 
 def _switch(model: nn.Module) -> Switch | None:

@@ -36,7 +36,7 @@ class Adapters:
 
     @property
     def names(self) -> list[str]:
-        """The adapters, in the order in which they were added."""
+        """The adapters, sorted."""
         return bottleneck.names(self._model)
 
     @property
