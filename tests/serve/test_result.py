@@ -13,12 +13,16 @@ import pytest
 from raglift.artifacts import Store, write_json
 from raglift.config import Config, config_from_dict
 from raglift.errors import UserError
+from raglift.models.adapters.bottleneck import ATTACHED
 from raglift.models.find import find_model
 from raglift.records import Target
 from raglift.serve.evaluate import evaluate_on
 from raglift.serve.result import RunResult, open_run, read_run
+from raglift.strategies.bottleneck_adapter import BottleneckAdapter
 from raglift.training.outcome import write_outcome
 from raglift.workspace import RUNS, STATE
+from tests import tasks
+from tests.models.test_bottleneck import stirred
 
 TARGETS: tuple[Target, ...] = ("embedding", "llm")
 
@@ -108,3 +112,30 @@ def test_a_run_that_is_not_finished_is_not_opened(run: RunResult, read: Callable
     write_json(run.folder / STATE, run.state | {"state": "failed"})
     with pytest.raises(UserError, match="The run 'demo' is not finished"):
         read("demo", workspace(run))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_adapter_acts_in_the_object_that_asked_for_it(run: RunResult, tmp_path: Path, target: Target) -> None:
+    strategy = BottleneckAdapter(width=3)
+    model = strategy.prepare(tasks.load(target, tmp_path / "models" / target), target)
+    stirred(model, ATTACHED)
+    strategy.save(model, tmp_path / "adapter")
+
+    def ask(arm: str, adapter: Path | None = None) -> tuple[str, object, object, Path]:
+        if target == "llm":
+            llm = run.llm(arm, adapter=adapter)
+            return llm.name, llm.complete("Where is low water?").text, llm.generator.model, llm.source
+        embedding = run.embedding(arm, adapter=adapter)
+        vector = embedding.get_text_embedding("low water")
+        return embedding.model_name, vector, embedding.encoder.model, embedding.source
+
+    name, answer, weights, source = ask("base")
+    adapted = ask("base", tmp_path / "adapter")
+    assert adapted[0].startswith(f"{name}+")
+    assert adapted[1] != answer
+    assert adapted[2] is weights
+    assert (source, adapted[3]) == (tmp_path / "models" / target, tmp_path / "adapter")
+    assert ask("base") == (name, answer, weights, source)
+    assert ask("base", tmp_path / "adapter") == adapted
+    with pytest.raises(UserError, match="holds no sound bottleneck adapter"):
+        ask("base", tmp_path / "nowhere")

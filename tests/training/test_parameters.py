@@ -14,7 +14,7 @@ from tests.fits import strategies_named
 
 
 @pytest.mark.parametrize("target", ["embedding", "llm"])
-@pytest.mark.parametrize("names", [("full",), ("lora",)])
+@pytest.mark.parametrize("names", [("full",), ("lora",), ("bottleneck_adapter",)])
 def test_every_parameter_has_its_depth(
     target: Target, names: tuple[str, ...], tiny_llm: Path, tiny_embedding: Path
 ) -> None:

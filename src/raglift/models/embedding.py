@@ -43,7 +43,7 @@ class LiftEmbedding(BaseEmbedding):
 
     @property
     def source(self) -> Path:
-        """The model's folder, which plain sentence-transformers loads too."""
+        """The model's folder, which plain sentence-transformers loads too; or one with an adapter alone."""
         return self._source
 
     def _get_query_embedding(self, query: str) -> list[float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +17,7 @@ from transformers import PreTrainedModel
 
 from raglift.models import quiet as quiet
 from raglift.models.attach import attach, difference
+from raglift.models.bottleneck import using
 from raglift.models.device import Runtime
 from raglift.models.packed import can_pack, pack_linears
 
@@ -68,6 +71,13 @@ class Encoder:
             model = _in_half_precision(model, runtime)
         self.model = model.eval()
         self._batch_tokens = runtime.batch_tokens
+        self._acting: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def with_adapter(self, name: str | None) -> Encoder:
+        """This encoder, on the same weights, with the named adapter of its model acting whatever acts elsewhere."""
+        found = copy.copy(self)
+        found._acting = partial(using, self.model, name)
+        return found
 
     @property
     def dimension(self) -> int:
@@ -120,7 +130,7 @@ class Encoder:
             start += len(places)
 
     def _forward(self, features: dict[str, Any]) -> NDArray[np.float32]:
-        with torch.inference_mode():
+        with torch.inference_mode(), self._acting():
             pooled = self.model(features)["sentence_embedding"].float()
             vectors: NDArray[np.float32] = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
         return vectors

@@ -78,7 +78,7 @@ def find_model(name: str) -> FoundModel:
             "Name a known model, a folder that holds a model, or a Hugging Face id such as 'BAAI/bge-small-en-v1.5'.",
         )
     _refuse_pickle(name, path)
-    return FoundModel(name, path, _revision(path))
+    return FoundModel(name, path, revision_of(path))
 
 
 def _packaged(name: str, model: Packaged) -> Path:
@@ -154,7 +154,8 @@ def _refuse_pickle(name: str, path: Path) -> None:
 _HASHED = (".safetensors", ".json", ".txt", ".model", ".jinja")
 
 
-def _revision(path: Path) -> str:
+def revision_of(path: Path) -> str:
+    """The sha256 over a model folder's weights, tokenizer and settings, wherever the folder lies."""
     files = sorted(file for file in path.rglob("*") if file.suffix in _HASHED and file.is_file())
     return _hash(path, tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from raglift.models.packed import PackedLinear, can_pack, pack_linears
+from raglift.models.packed import PackedLinear, can_pack, pack_linears, with_hooks_of
 
 _ROWS = 2048
 _SILU = ("SiLU", "SiLUActivation")
@@ -59,7 +59,7 @@ def _fuse(model: nn.Module) -> None:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             found = _fused(child)
-            if found is not None and _same(child, found):
+            if found is not None and _same(child, with_hooks_of(child, found)):
                 setattr(parent, name, found)
 
 

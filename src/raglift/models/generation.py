@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raglift.errors import UserError
+from raglift.models.bottleneck import using
 from raglift.models.chat import render_chat
 from raglift.models.choosing import Allowed, Sampling, chooser, recording, row_seed
 from raglift.models.decoding import decode
@@ -53,6 +56,13 @@ class Generator:
         self.tokenizer = tokenizer
         self.batch_size = batch_size
         self.prefixes = Prefixes(model)
+        self._acting: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def with_adapter(self, name: str | None) -> Generator:
+        """This generator, on the same weights, with the named adapter of its model acting whatever acts elsewhere."""
+        found = copy.copy(self)
+        found._acting = partial(using, self.model, name)
+        return found
 
     @cached_property
     def _line_ends(self) -> frozenset[int]:
@@ -91,7 +101,8 @@ class Generator:
         Raises:
             UserError: A prompt is empty, and so is the prefix.
         """
-        found = self._generate(prompts, sampling, 1, prefix, extract_from, advance, record=False)
+        with self._acting():
+            found = self._generate(prompts, sampling, 1, prefix, extract_from, advance, record=False)
         return [samples[0].text for samples in found]
 
     def generate_samples(
@@ -120,7 +131,8 @@ class Generator:
                 "At temperature 0 there is one continuation, the likeliest; there is at least one sample.",
                 "Set a temperature above 0, or ask for one sample.",
             )
-        return self._generate(prompts, sampling, samples, prefix, extract_from, advance, record=True)
+        with self._acting():
+            return self._generate(prompts, sampling, samples, prefix, extract_from, advance, record=True)
 
     @torch.inference_mode()
     def score(
@@ -144,8 +156,9 @@ class Generator:
         """
         encoded = self._encode(prompts)
         following = self._encode(continuations)
-        begin, own = self.prefixes.split(self._encode([prefix])[0], encoded)
-        return likelihoods(begin, own, following, self.batch_size, advance)
+        with self._acting():
+            begin, own = self.prefixes.split(self._encode([prefix])[0], encoded)
+            return likelihoods(begin, own, following, self.batch_size, advance)
 
     @torch.inference_mode()
     def _generate(

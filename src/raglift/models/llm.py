@@ -75,7 +75,7 @@ class LiftLLM(CustomLLM):
     max_new_tokens: int = 48
     context_window: int = 2048
     source: Path = Path()
-    """The model's folder: a PEFT adapter, or a whole model."""
+    """The model's folder: an adapter, or a whole model."""
     _generator: Generator = PrivateAttr()
 
     def __init__(self, generator: Generator, **fields: Any) -> None:

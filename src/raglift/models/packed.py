@@ -19,7 +19,7 @@ class PackedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, rows: int) -> None:
         super().__init__()
-        self.inputs = linear.in_features
+        self.inputs, self.outputs = linear.in_features, linear.out_features
         self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), rows)
         self._bias = None if linear.bias is None else linear.bias.detach()
 
@@ -50,6 +50,13 @@ def can_pack() -> bool:
     )
 
 
+def with_hooks_of(old: nn.Module, new: nn.Module) -> nn.Module:
+    """`new`, which takes the place of `old`, with the forward hooks that adapters have put on it."""
+    for kind in ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"):
+        getattr(new, kind).update(getattr(old, kind))
+    return new
+
+
 def pack_linears(model: nn.Module, rows: int) -> None:
     """Replace every plain `nn.Linear` of `model`, which must never be trained or saved afterwards.
 
@@ -59,6 +66,6 @@ def pack_linears(model: nn.Module, rows: int) -> None:
         if type(model).__name__.endswith("DenseActDense") or type(model).__name__.endswith("DenseGatedActDense"):
             continue
         if type(child) is nn.Linear:
-            setattr(model, name, PackedLinear(child, rows))
+            setattr(model, name, with_hooks_of(child, PackedLinear(child, rows)))
         else:
             pack_linears(child, rows)

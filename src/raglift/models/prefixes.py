@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from transformers import DynamicCache, PreTrainedModel
 
 from raglift.errors import UserError
+from raglift.models.bottleneck import active
 from raglift.models.rows import RepeatedRows, Rows, SharedRows, extend, read_once
 from raglift.models.shared_prefix import Prefix, can_share, windowed
 
@@ -20,7 +21,7 @@ class Prefixes:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
-        self._kept: tuple[tuple[int, ...], Prefix | DynamicCache] | None = None
+        self._kept: tuple[tuple[str | None, tuple[int, ...]], Prefix | DynamicCache] | None = None
 
     @cached_property
     def shared(self) -> bool:
@@ -58,10 +59,11 @@ class Prefixes:
 
     def _read(self, head: tuple[int, ...]) -> Prefix | DynamicCache:
         kept = self._kept  # read once: another thread may put its own prefix in the place
-        if kept is not None and kept[0] == head:
+        key = active(self._model), head  # what another adapter has made of the same tokens is something else
+        if kept is not None and kept[0] == key:
             return kept[1]
         found = extend(self._model, Prefix(), head) if self.shared else read_once(self._model, head)
-        self._kept = head, found
+        self._kept = key, found
         return found
 
 

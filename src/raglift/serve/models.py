@@ -16,7 +16,8 @@ from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import FoundModel, find_model
 from raglift.models.fused import quicken
 from raglift.models.generation import Generator
-from raglift.models.llm import context_window, load_causal_lm, load_tokenizer
+from raglift.models.llm import LiftLLM, context_window, load_causal_lm, load_tokenizer
+from raglift.models.switching import Adapters
 from raglift.prompting._base import Prompt
 from raglift.training.outcome import Outcome
 
@@ -78,11 +79,21 @@ class Models:
             self._encoders[key] = Encoder(model, self._runtime)
         return self._encoders[key]
 
-    def llama_embedding(self, which: str) -> LiftEmbedding:
-        """The embedding model, "base" or "tuned", as LlamaIndex sees it."""
-        name = f"{self._config.embedding.model}@{self.embedding_key(which)}"
+    def llama_embedding(self, which: str, adapter: Path | None = None) -> LiftEmbedding:
+        """The embedding model, "base" or "tuned", as LlamaIndex sees it.
+
+        Args:
+            adapter: A folder with a bottleneck adapter, which acts in this object alone.
+
+        Raises:
+            UserError: The adapter is damaged, or belongs to another base.
+        """
+        name, encoder = f"{self._config.embedding.model}@{self.embedding_key(which)}", self.encoder(which)
+        if adapter is not None:
+            acting = Adapters(encoder.model).ensure(adapter)
+            name, encoder = f"{name}+{acting}", encoder.with_adapter(acting)
         # The encoder makes its own batches: the more texts it is given at once, the less goes into padding.
-        return LiftEmbedding(self.encoder(which), name, self.path("embedding", which), embed_batch_size=2048)
+        return LiftEmbedding(encoder, name, adapter or self.path("embedding", which), embed_batch_size=2048)
 
     def generator(self, which: str) -> Generator:
         """The language model, "base" or "tuned"."""
@@ -93,6 +104,27 @@ class Models:
             model = load_causal_lm(self.llm.path, self._runtime, None if tuned == self.llm.path else tuned)
             self._generator = (key, Generator(quicken(model), load_tokenizer(self.llm.path), GENERATION_BATCH))
         return self._generator[1]
+
+    def llama_llm(self, which: str, adapter: Path | None = None) -> LiftLLM:
+        """The language model, "base" or "tuned", as LlamaIndex sees it.
+
+        Args:
+            adapter: A folder with a bottleneck adapter, which acts in this object alone.
+
+        Raises:
+            UserError: The adapter is damaged, or belongs to another base.
+        """
+        name, generator = f"{self._config.llm.model}@{self.llm_key(which)}", self.generator(which)
+        if adapter is not None:
+            acting = Adapters(generator.model).ensure(adapter)
+            name, generator = f"{name}+{acting}", generator.with_adapter(acting)
+        return LiftLLM(
+            generator,
+            name=name,
+            max_new_tokens=self._config.llm.new_tokens,
+            context_window=self.window,
+            source=adapter or self.path("llm", which),
+        )
 
     @cached_property
     def prompt(self) -> Prompt:

@@ -234,36 +234,36 @@ class RunResult:
             raise UserError(f"The run has no arm called {name!r}.", nearest(name, self.arms))
         return arm_named(name)
 
-    def embedding(self, arm: str | None = None) -> LiftEmbedding:
+    def embedding(self, arm: str | None = None, adapter: str | Path | None = None) -> LiftEmbedding:
         """The arm's embedding model, the chosen arm's by default.
 
+        Args:
+            adapter: A folder with a bottleneck adapter for it, such as another run's `embedding(...).source`; the
+                weights around it are shared with every other such object.
+
         Raises:
-            UserError: The arm has none.
+            UserError: The arm has none, or the adapter does not fit it.
         """
         chosen = self._arm(arm)
         if chosen.embedding == "none":
             raise UserError(f"The arm {chosen.name!r} has no embedding model.")
-        return self.models.llama_embedding(chosen.embedding)
+        return self.models.llama_embedding(chosen.embedding, Path(adapter) if adapter is not None else None)
 
-    def llm(self, arm: str | None = None) -> LiftLLM:
+    def llm(self, arm: str | None = None, adapter: str | Path | None = None) -> LiftLLM:
         """The arm's language model, the chosen arm's by default.
 
         It gives back all that the model writes, a quote before the answer too; the query engine reads the answer.
 
+        Args:
+            adapter: As for `embedding`.
+
         Raises:
-            UserError: The arm has none.
+            UserError: The arm has none, or the adapter does not fit it.
         """
         chosen = self._arm(arm)
         if chosen.llm == "none":
             raise UserError(f"The arm {chosen.name!r} has no language model.", "It only ranks passages.")
-        key = self.models.llm_key(chosen.llm)
-        return LiftLLM(
-            self.models.generator(chosen.llm),
-            name=f"{self.config.llm.model}@{key}",
-            max_new_tokens=self.config.llm.new_tokens,
-            context_window=self.models.window,
-            source=self.models.path("llm", chosen.llm),
-        )
+        return self.models.llama_llm(chosen.llm, Path(adapter) if adapter is not None else None)
 
     def index(self, arm: str | None = None) -> VectorStoreIndex:
         """The arm's vector index."""
