@@ -29,6 +29,11 @@ def strategies_named(names: tuple[str, ...]) -> list[Strategy]:
     return [plugins.load("strategy", name)() for name in names]
 
 
+def rate_of(target: Target, names: tuple[str, ...]) -> float:
+    """A rate at which a tiny model learns in a few steps: the usual one, or five times what a strategy declares."""
+    return max([RATE[target], *(5 * strategy.learning_rates.get(target, 0.0) for strategy in strategies_named(names))])
+
+
 def settings_of(target: Target, **changes: Any) -> Settings:
     usual = Settings(STEPS, RATE[target], weight_decay=0.1, evaluations=EVALUATIONS)
     return replace(usual, **changes)
@@ -71,6 +76,5 @@ def run_fit(
     runtime = replace(runtime, checkpoint_seconds=checkpoint_seconds)
     model = tasks.load(target, folder)
     task = change(tasks.task(target, folder, model))
-    return fit(
-        model, task, strategies_named(names), settings_of(target, **settings), runtime, tasks.job(work, 5, display)
-    )
+    loop = settings_of(target, **({"learning_rate": rate_of(target, names)} | settings))
+    return fit(model, task, strategies_named(names), loop, runtime, tasks.job(work, 5, display))

@@ -30,7 +30,7 @@ from raglift.training.loop import Fitted, Task, fit
 from raglift.training.outcome import read_outcome
 from raglift.training.parameters import trainable
 from tests import tasks
-from tests.fits import EVALUATIONS, RATE, STEPS, Killed, killing, run_fit, strategies_named
+from tests.fits import EVALUATIONS, STEPS, Killed, killing, rate_of, run_fit, strategies_named
 from tests.tasks import RUNTIME, bits, same
 
 Combination = tuple[Target, tuple[str, ...]]
@@ -43,6 +43,7 @@ def _combinations() -> Iterator[Combination]:
     for parameters in ("full", "lora"):
         yield "embedding", (parameters, "weight_interpolation")
         yield "llm", (parameters, "weight_interpolation")
+    yield "embedding", ("embedding_head", "weight_interpolation")
 
 
 every_combination = pytest.mark.parametrize(
@@ -247,7 +248,8 @@ def run_stage(
     monkeypatch.setattr(stage, "fit", watched)
     monkeypatch.setattr(stage, "DevScore", Rising)
     (out / WORK).mkdir(parents=True)
-    common = {"strategies": list(names), "batch_size": 4, "epochs": 4, "learning_rate": RATE[target], "evaluations": 2}
+    rate = rate_of(target, names)
+    common = {"strategies": list(names), "batch_size": 4, "epochs": 4, "learning_rate": rate, "evaluations": 2}
     last = (find_model(str(folder)), RUNTIME, tasks.job(out, 3))
     if target == "embedding":
         corpus: Any = SimpleNamespace(similar={})

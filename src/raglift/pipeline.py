@@ -139,13 +139,20 @@ class _Pipeline:
         return self._models.llama_embedding("base")
 
     def _index(self, which: str, corpus: Artifact) -> Artifact:
-        key = self._models.embedding_key(which)
+        key = self._models.passages_key(which)
+
+        def write(job: Job) -> None:
+            if which != "base" and key == self._models.passages_key("base"):
+                index_stage.copy(self._stores["base"], key, job)
+            else:
+                index_stage.build(self._loaded.chunks, self._models.encoder(which), key, which, job)
+
         artifact = self._runner.stage(
             f"index_{which}",
             index_stage.VERSION,
             self._config.index.model_dump(mode="json"),
             {"corpus": corpus.key, "embedding": key},
-            lambda job: index_stage.build(self._loaded.chunks, self._models.encoder(which), key, which, job),
+            write,
         )
         self._stores[which] = FaissStore.open(artifact.path)
         return artifact

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
@@ -14,7 +16,7 @@ from raglift.evaluation.retrieval import score_rankings
 from raglift.index.ranking import Ranking
 from raglift.job import Job
 from raglift.models.device import Runtime
-from raglift.models.encoder import Encoder, load_encoder
+from raglift.models.encoder import Encoder, Role, load_encoder
 from raglift.models.find import FoundModel
 from raglift.progress import Progress
 from raglift.records import QAPair
@@ -22,6 +24,7 @@ from raglift.training import recipe
 from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, objective_of, strategies_of, write_outcome
 from raglift.training.pairs import Pair, PairBatches
+from raglift.training.strategy import Strategy
 
 VERSION = 2
 METRIC = "nDCG@10"
@@ -82,24 +85,50 @@ def build(
         base: The model to start from.
     """
     strategies = strategies_of(settings.strategies)
-    score = DevScore(dev, corpus, runtime, job.display)
-    if not strategies or len(rows) < 2 or not len(score):
+    if not strategies or len(rows) < 2 or not len(DevScore(dev, corpus, runtime, job.display)):
         job.display.warn(_why_not(bool(strategies), len(rows), "pairs"))
         write_outcome(job.out, "embedding", base, settings.strategies, None, None)
         return
-    model = ready_to_train(base, runtime)
+    whole = ready_to_train(base, runtime)
+    short = next((s for s in (s.shortened(whole, "embedding", runtime) for s in strategies) if s is not None), None)
+    if short is not None:
+        # What is looked up was encoded in the run's precision; what little is left above it is computed in full.
+        runtime = replace(runtime, dtype=torch.float32)
+        look_up(short.model, rows, runtime, job.display)
+    model = short.model if short is not None else whole
+    assert isinstance(model, SentenceTransformer)
+    score = DevScore(dev, corpus, runtime, job.display)
     batches = PairBatches(rows, corpus.similar, model, settings.batch_size, job.seed)
     loop = recipe.loop_settings(settings, "embedding", strategies, len(rows), len(batches))
     objective = objective_of(settings.objective)
     task = Task("embedding", batches, objective.build(model), score, objective.weight)
     fitted = fit(model, task, strategies, loop, runtime, job)
-    if fitted.chosen != "base" and not any(s.save(fitted.model, job.out / MODEL) for s in strategies):
-        tuned = fitted.model
-        for strategy in strategies:
-            tuned = strategy.finish(tuned)
-        assert isinstance(tuned, SentenceTransformer)
-        tuned.save_pretrained(str(job.out / MODEL), create_model_card=False, safe_serialization=True)
+    if fitted.chosen != "base":
+        save(fitted.model if short is None else short.whole(fitted.model), strategies, job)
     write_outcome(job.out, "embedding", base, settings.strategies, fitted, loop)
+
+
+def save(tuned: nn.Module, strategies: Sequence[Strategy], job: Job) -> None:
+    """Write what a strategy saves of the tuned model, or all of it as a plain sentence-transformers folder."""
+    if any(strategy.save(tuned, job.out / MODEL) for strategy in strategies):
+        return
+    for strategy in strategies:
+        tuned = strategy.finish(tuned)
+    assert isinstance(tuned, SentenceTransformer)
+    tuned.save_pretrained(str(job.out / MODEL), create_model_card=False, safe_serialization=True)
+
+
+def look_up(model: nn.Module, rows: Sequence[Pair], runtime: Runtime, display: Progress) -> None:
+    """Have a shortened model compute all that training will look up, at once: sorted by length and with progress."""
+    assert isinstance(model, SentenceTransformer)
+    texts: list[tuple[Role, list[str]]] = [
+        ("query", [pair.query for pair in rows]),
+        ("passage", [text for pair in rows for text in (pair.passage, *pair.negatives)]),
+    ]
+    encoder = Encoder(model, runtime)
+    with display.stage("computing what stays frozen, once", sum(len(found) for _, found in texts), "texts") as bar:
+        for role, found in texts:
+            encoder.encode(found, role, bar.advance)
 
 
 def ready_to_train(base: FoundModel, runtime: Runtime) -> SentenceTransformer:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from sentence_transformers import SentenceTransformer
 
-from raglift.models.encoder import role_prompt
+from raglift.models.encoder import Role, features
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +133,10 @@ class PairBatches:
         rows = [self._pairs[row] for row in packed[index % len(packed)]]
         passages = [[pair.passage for pair in rows], *hard_columns(rows, self._similar)]
         return [
-            self._features([pair.query for pair in rows], role_prompt(self._model, "query")),
-            *(self._features(column, role_prompt(self._model, "passage")) for column in passages),
+            self._features([pair.query for pair in rows], "query"),
+            *(self._features(column, "passage") for column in passages),
         ]
 
-    def _features(self, texts: list[str], prompt: str) -> dict[str, Any]:
-        features = self._model.preprocess(texts, prompt=prompt or None)
-        device = self._model.device
-        return {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in features.items()}
+    def _features(self, texts: list[str], role: Role) -> dict[str, Any]:
+        found, device = features(self._model, texts, role), self._model.device
+        return {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in found.items()}

@@ -8,6 +8,7 @@ resuming, selection on the development split and the progress display for nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -18,11 +19,25 @@ from raglift.records import Target
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from raglift.models.device import Runtime
     from raglift.training.study import Study
 
     State = Mapping[str, Tensor]
 
 Axis = Literal["parameters", "schedule", "anchor", "tasks", "meta", "combine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shortened:
+    """A model whose lower part, which no step changes, is looked up and not computed.
+
+    Attributes:
+        model: Takes what the whole model takes and gives what it gives; it is prepared, trained and scored in its place.
+        whole: The whole model with what the short one has learned in it.
+    """
+
+    model: nn.Module
+    whole: Callable[[nn.Module], nn.Module]
 
 
 class Strategy(BaseModel):
@@ -50,6 +65,18 @@ class Strategy(BaseModel):
     version: ClassVar[int] = 1
     full_precision: ClassVar[bool] = False
     learning_rates: ClassVar[Mapping[Target, float]] = {}
+
+    @property
+    def keeps_passages(self) -> bool:
+        """Whether a tuned embedding model gives passages the vectors that the base gives them."""
+        return False
+
+    def shortened(self, model: nn.Module, target: Target, runtime: Runtime) -> Shortened | None:
+        """The model with what lies below all that will change computed once for each input; None: as it is.
+
+        A stage asks before `prepare`, which is then called with the short model.
+        """
+        return None
 
     def prepare(self, model: nn.Module, target: Target) -> nn.Module:
         """Freeze, inject modules, choose masks; returns the model that will be trained."""
