@@ -30,8 +30,8 @@ def strategies_named(names: tuple[str, ...]) -> list[Strategy]:
 
 
 def rate_of(target: Target, names: tuple[str, ...]) -> float:
-    """A rate at which a tiny model learns in a few steps: the usual one, or five times what a strategy declares."""
-    return max([RATE[target], *(5 * strategy.learning_rates.get(target, 0.0) for strategy in strategies_named(names))])
+    """A rate at which a tiny model learns in a few steps: the usual one, or ten times what a strategy declares."""
+    return max([RATE[target], *(10 * strategy.learning_rates.get(target, 0.0) for strategy in strategies_named(names))])
 
 
 def settings_of(target: Target, **changes: Any) -> Settings:

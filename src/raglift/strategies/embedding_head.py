@@ -34,7 +34,7 @@ class EmbeddingHead(Strategy):
     approach: ClassVar[str] = "embedding adapter"
     when: ClassVar[str] = "training in seconds; an index that must not be rebuilt; embeddings behind an API"
     paper: ClassVar[str] = "Yoon et al. 2024, Search-Adaptor; LlamaIndex's embedding adapters"
-    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 3e-3}
+    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-3}
 
     layers: Literal[1, 2] = Field(1, description="1: a matrix; 2: two layers with a ReLU between, beside the vector")
     sides: Sides = Field("query", description="whose vectors move: query, which keeps the index; or both")
