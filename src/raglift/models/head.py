@@ -14,7 +14,7 @@ QUERY, DOCUMENT = "query", "document"
 """sentence-transformers' names of the two tasks."""
 
 
-class Head(Module):  # type: ignore[misc]
+class Head(Module):
     """`x -> normalize(x + change(x))`, where the change is zero at the start.
 
     Linear, without `hidden`: `change(x) = W x`, with `W` zero. Two layers: `change(x) = g (B relu(A x + a) + b)` with
@@ -32,7 +32,7 @@ class Head(Module):  # type: ignore[misc]
     config_keys: list[str] = ["dimension", "sides", "hidden"]  # noqa: RUF012 (as the parent class has it)
 
     def __init__(self, dimension: int, sides: Sides = "query", hidden: int | None = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.dimension = dimension
         self.sides = sides
         self.hidden = hidden
@@ -52,10 +52,7 @@ class Head(Module):  # type: ignore[misc]
 
     def moved(self, vectors: Tensor) -> Tensor:
         """Where vectors of unit length go, (B, dimension), again of unit length."""
-        if self.hidden is None:
-            change = self.change(vectors)
-        else:
-            change = self.gate * self.down(torch.relu(self.up(vectors)))
+        change = self.change(vectors) if self.hidden is None else self.gate * self.down(torch.relu(self.up(vectors)))
         return nn.functional.normalize(vectors + change, dim=-1)
 
     @property
@@ -96,7 +93,7 @@ class Head(Module):  # type: ignore[misc]
         self.save_torch_weights(output_path, safe_serialization=safe_serialization)
 
     @classmethod
-    def load(cls, model_name_or_path: str, **kwargs: Any) -> Head:
+    def load(cls, model_name_or_path: str, **kwargs: Any) -> Head:  # type: ignore[override]
         """What `save` wrote."""
         head = cls(**cls.load_config(model_name_or_path))
         loaded: Head = cls.load_torch_weights(model_name_or_path, model=head)

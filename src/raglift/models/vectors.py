@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Encode = Callable[[Sequence[str], "Role"], NDArray[np.float32]]
 
 
-class Vectors(InputModule):  # type: ignore[misc]
+class Vectors(InputModule):
     """Stands for all of an embedding model that is frozen, as the first module of a sentence-transformers model.
 
     Args:
@@ -31,7 +31,7 @@ class Vectors(InputModule):  # type: ignore[misc]
     """
 
     def __init__(self, encode: Encode, dimension: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._encode = encode
         self._dimension = dimension
         self._rows: dict[tuple[Role, str], int] = {}
@@ -42,7 +42,7 @@ class Vectors(InputModule):  # type: ignore[misc]
         """Width of a vector."""
         return self._dimension
 
-    def preprocess(
+    def preprocess(  # type: ignore[override]
         self, inputs: Sequence[str], prompt: str | None = None, task: str | None = None, **_: Any
     ) -> dict[str, Any]:
         """`vectors` of the texts, (B, dimension), and `task`; without one, the texts are passages.

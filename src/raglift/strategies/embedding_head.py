@@ -49,9 +49,7 @@ class EmbeddingHead(Strategy):
         """The model's vectors, looked up."""
         assert isinstance(model, SentenceTransformer)
         encoder = Encoder(model, runtime)
-        short = SentenceTransformer(
-            modules=[Vectors(encoder.encode, encoder.dimension)], prompts=model.prompts, device=str(model.device)
-        )
+        short = SentenceTransformer(modules=[Vectors(encoder.encode, encoder.dimension)], device=str(model.device))
 
         def whole(trained: nn.Module) -> nn.Module:
             assert isinstance(trained, SentenceTransformer)

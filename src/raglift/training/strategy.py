@@ -32,7 +32,7 @@ class Shortened:
     """A model whose lower part, which no step changes, is looked up and not computed.
 
     Attributes:
-        model: Takes what the whole model takes and gives what it gives; it is prepared, trained and scored in its place.
+        model: Takes what the whole model takes, gives what it gives, and is prepared, trained and scored in its place.
         whole: The whole model with what the short one has learned in it.
     """
 
