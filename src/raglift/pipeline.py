@@ -42,7 +42,8 @@ from raglift.synthesis.human_examples import warn_of_left_out
 from raglift.synthesis.inverse_cloze import with_inverse_clozes
 from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.review_file import read_rows
-from raglift.training import embedding_stage, llm_stage
+from raglift.training import embedding_stage, llm_stage, nudge_stage
+from raglift.training.embedding_stage import DevRanking
 from raglift.training.examples import Example
 from raglift.training.outcome import objective_key, read_outcome, strategy_key
 from raglift.training.preflight import check_room
@@ -97,7 +98,7 @@ class _Pipeline:
         self._audit(corpus, questions)
         sets = self._training_sets(corpus, questions, base_index)
         self._embedding(corpus, questions, self._hard_negatives(corpus, questions, base_index))
-        tuned_index = self._index("tuned", corpus)
+        tuned_index = self._nudged(corpus, questions, self._index("tuned", corpus))
         self._llm(sets)
         self._evaluation(corpus, questions, base_index, tuned_index)
         return self._report()
@@ -150,11 +151,35 @@ class _Pipeline:
         artifact = self._runner.stage(
             f"index_{which}",
             index_stage.VERSION,
-            self._config.index.model_dump(mode="json"),
+            self._config.index.model_dump(mode="json", exclude={"nudge"}),  # a stage of its own
             {"corpus": corpus.key, "embedding": key},
             write,
         )
         self._stores[which] = FaissStore.open(artifact.path)
+        return artifact
+
+    def _nudged(self, corpus: Artifact, questions: Artifact, index: Artifact) -> Artifact:
+        kind = self._config.index.nudge
+        if kind is None:
+            return index
+
+        def write(job: Job) -> None:
+            written, chunks = _synthetic(questions), self._loaded.chunks
+            dev = DevRanking(
+                [[q for q in asked if q.split == "dev"] for asked in (self._loaded.human, written)], chunks
+            )
+            store, encoder = self._stores["tuned"], self._models.encoder("tuned")
+            nudge_stage.build(kind, written, dev, chunks, store, encoder, self._models.passages_key("tuned"), job)
+
+        embedding = self._models.embedding_key("tuned")
+        artifact = self._runner.stage(
+            "nudge",
+            nudge_stage.VERSION,
+            {"nudge": kind},
+            {"corpus": corpus.key, "questions": questions.key, "index": index.key, "embedding": embedding},
+            write,
+        )
+        self._stores["tuned"] = FaissStore.open(artifact.path)
         return artifact
 
     def _tune_writer(self, corpus: Artifact) -> None:

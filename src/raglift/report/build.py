@@ -53,6 +53,10 @@ def build(
         "llm": headline("llm", config.evaluation.response),
     }
     on_dev = {target: training[target]["chosen"] for target in training}
+    if "nudge" in folders:
+        training["index"] = _read(folders["nudge"] / "nudge.json")
+        if training["index"]["chosen"] != "base":
+            on_dev["embedding"] = training["index"]["chosen"]
     choice = choose(on_dev, summary["verdicts"], metrics, judging_set(summary["question_sets"]))
     funnel = [
         row

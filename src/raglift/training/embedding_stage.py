@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
@@ -19,7 +20,7 @@ from raglift.models.device import Runtime
 from raglift.models.encoder import Encoder, Role, load_encoder
 from raglift.models.find import FoundModel
 from raglift.progress import Progress
-from raglift.records import QAPair
+from raglift.records import Chunk, QAPair
 from raglift.training import recipe
 from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, objective_of, strategies_of, write_outcome
@@ -31,41 +32,57 @@ METRIC = "nDCG@10"
 _DEPTH = 10
 
 
-class DevScore:
+class DevRanking:
     """Mean nDCG@10 on the development questions, those of people and the synthetic ones counting equally as sets.
 
-    The whole corpus is encoded, exactly as the index stage will do it.
+    Attributes:
+        sets: The questions of each set that have evidence; sets without any are left out.
     """
 
-    def __init__(self, sets: Sequence[Sequence[QAPair]], corpus: Corpus, runtime: Runtime, display: Progress) -> None:
-        self._sets = [[q for q in questions if q.evidence] for questions in sets]
-        self._sets = [questions for questions in self._sets if questions]
-        self._corpus = corpus
-        self._runtime = runtime
-        self._display = display
-        self._document = {chunk.id: chunk.document_id for chunk in corpus.chunks}
+    def __init__(self, sets: Sequence[Sequence[QAPair]], chunks: Sequence[Chunk]) -> None:
+        found = [[question for question in questions if question.evidence] for questions in sets]
+        self.sets = [questions for questions in found if questions]
+        self._chunks = chunks
+        self._document = {chunk.id: chunk.document_id for chunk in chunks}
 
-    def __len__(self) -> int:
-        return sum(len(questions) for questions in self._sets)
-
-    def __call__(self, model: nn.Module) -> float:
-        """The score of a model as it stands."""
-        assert isinstance(model, SentenceTransformer)
-        encoder = Encoder(model, self._runtime)
-        chunks = self._corpus.chunks
-        with self._display.stage("scoring the development split", len(chunks), "chunks") as bar:
-            passages = encoder.encode([chunk.text for chunk in chunks], "passage", bar.advance)
+    def score(self, queries: Sequence[NDArray[np.float32]], passages: NDArray[np.float32]) -> float:
+        """The score of vectors: of each set's questions, and of all chunks; their inner product ranks."""
         means = []
-        for questions in self._sets:
-            scores = encoder.encode([q.question for q in questions], "query") @ passages.T
+        for questions, vectors in zip(self.sets, queries, strict=True):
+            scores = vectors @ passages.T
             best = np.argsort(-scores, axis=1, kind="stable")[:, :_DEPTH]
             rankings: dict[str, Ranking] = {
-                question.id: tuple((chunks[row].id, float(line[row])) for row in rows)
+                question.id: tuple((self._chunks[row].id, float(line[row])) for row in rows)
                 for question, rows, line in zip(questions, best, scores, strict=True)
             }
             values = [s.value for s in score_rankings(questions, rankings, [METRIC], self._document, "dev")]
             means.append(float(np.mean([value for value in values if value is not None])))
         return float(np.mean(means))
+
+
+class DevScore:
+    """The development questions' score (`DevRanking`) of a model.
+
+    The whole corpus is encoded, exactly as the index stage will do it.
+    """
+
+    def __init__(self, sets: Sequence[Sequence[QAPair]], corpus: Corpus, runtime: Runtime, display: Progress) -> None:
+        self._ranking = DevRanking(sets, corpus.chunks)
+        self._texts = [chunk.text for chunk in corpus.chunks]
+        self._runtime = runtime
+        self._display = display
+
+    def __len__(self) -> int:
+        return sum(len(questions) for questions in self._ranking.sets)
+
+    def __call__(self, model: nn.Module) -> float:
+        """The score of a model as it stands."""
+        assert isinstance(model, SentenceTransformer)
+        encoder = Encoder(model, self._runtime)
+        with self._display.stage("scoring the development split", len(self._texts), "chunks") as bar:
+            passages = encoder.encode(self._texts, "passage", bar.advance)
+        asked = [[question.question for question in questions] for questions in self._ranking.sets]
+        return self._ranking.score([encoder.encode(texts, "query") for texts in asked], passages)
 
 
 def build(

@@ -141,6 +141,7 @@ class Asking:
     def __init__(self, embedding: BaseEmbedding, job: Job) -> None:
         self._embedding = embedding
         self._job = job
+        self._known: dict[tuple[Role, str], NDArray[np.float32]] = {}
 
     def __call__(self, texts: Sequence[str], role: Role) -> NDArray[np.float32]:
         """Vectors of the texts in a role, shape (texts, dimension).
@@ -148,18 +149,16 @@ class Asking:
         Raises:
             UserError: The vectors differ in width.
         """
-        unique = sorted(set(texts))
-        blocks = [unique[start : start + _BLOCK] for start in range(0, len(unique), _BLOCK)]
-        with self._job.display.stage(f"embedding {role} texts", len(unique), "texts") as bar:
-            found = []
+        new = sorted({text for text in texts if (role, text) not in self._known})
+        blocks = [new[start : start + _BLOCK] for start in range(0, len(new), _BLOCK)]
+        with self._job.display.stage(f"embedding {role} texts", len(new), "texts") as bar:
             for block in blocks:
-                found.append(self._block(block, role))
+                self._known |= {(role, text): row for text, row in zip(block, self._block(block, role), strict=True)}
                 bar.advance(len(block))
-        if len({part.shape[1] for part in found}) > 1:
+        found = [self._known[role, text] for text in texts]
+        if len({len(row) for row in found}) > 1:
             raise UserError("The embedding's vectors differ in width.", "Those that are kept come from another one.")
-        table = np.concatenate(found)
-        row = {text: place for place, text in enumerate(unique)}
-        return table[[row[text] for text in texts]]
+        return np.array(found)
 
     def _block(self, texts: list[str], role: Role) -> NDArray[np.float32]:
         name = content_id(self._embedding.class_name(), self._embedding.model_name, role, *texts)

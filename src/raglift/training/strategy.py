@@ -74,7 +74,8 @@ class Strategy(BaseModel):
     def shortened(self, model: nn.Module, target: Target, runtime: Runtime) -> Shortened | None:
         """The model with what lies below all that will change computed once for each input; None: as it is.
 
-        A stage asks before `prepare`, which is then called with the short model.
+        A stage asks before `prepare`, which is then called with the short model. What is looked up was computed without
+        dropout.
         """
         return None
 
