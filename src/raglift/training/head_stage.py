@@ -22,6 +22,7 @@ from raglift.config import EmbeddingConfig
 from raglift.errors import UserError
 from raglift.job import Job
 from raglift.models.device import Runtime
+from raglift.models.embedding import LiftEmbedding
 from raglift.models.encoder import Encoder, Role
 from raglift.models.head import take_off
 from raglift.models.headed import HeadedEmbedding
@@ -164,7 +165,9 @@ class Asking:
         name = content_id(self._embedding.class_name(), self._embedding.model_name, role, *texts)
         file = self._job.out / WORK / f"vectors-{name}.npy"
         if not file.exists():
-            if role == "passage":
+            if isinstance(self._embedding, LiftEmbedding):  # also questions in batches, which LlamaIndex has none of
+                vectors = self._embedding.encoder.encode(texts, role)
+            elif role == "passage":
                 vectors = np.array(self._embedding.get_text_embedding_batch(texts), dtype=np.float32)
             else:
                 vectors = np.array([self._embedding.get_query_embedding(text) for text in texts], dtype=np.float32)
