@@ -220,8 +220,8 @@ class RunResult:
     def store(self, which: str) -> FaissStore:
         """The vector store of the "base" or the "tuned" embedding model."""
         if which not in self._stores:
-            nudged = which == "tuned" and self.config.index.nudge is not None
-            self._stores[which] = FaissStore.open(self.artifact("nudge" if nudged else f"index_{which}").path)
+            stage = "nudge" if which == "tuned" and self.config.index.nudge else f"index_{which}"
+            self._stores[which] = FaissStore.open(self.artifact(stage).path)
         return self._stores[which]
 
     @cached_property

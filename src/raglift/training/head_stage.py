@@ -57,8 +57,7 @@ def tune_head(
 ) -> HeadedEmbedding:
     """Train a head above a LlamaIndex embedding on (question, passage) pairs.
 
-    The embedding is asked for each text once. The base is always a candidate: where nothing beats it on the
-    development pairs, the head that is returned moves nothing.
+    The embedding is asked for each text once. Where nothing beats it on the development pairs, the head moves nothing.
 
     Args:
         embedding: Any; only its vectors are used.
@@ -71,8 +70,7 @@ def tune_head(
         settings: Keys of a config's section `embedding`: epochs, learning_rate, batch_size, objective, ...
 
     Raises:
-        UserError: There is too little to train on or to choose by, or the embedding's vectors changed their width.
-        ValidationError: A setting is wrong.
+        UserError: Too little to train on or to choose by, or vectors of several widths. ValidationError: A bad setting.
 
     Example:
         >>> headed = raglift.tune_head(embedding, pairs, head={"layers": 2}, epochs=5)
