@@ -13,7 +13,7 @@ from raglift import plugins
 from raglift.config import SynthesisConfig
 from raglift.job import Job
 from raglift.models.device import Runtime
-from raglift.models.encoder import load_encoder
+from raglift.models.encoder import features, load_encoder
 from raglift.models.llm import load_causal_lm, load_tokenizer
 from raglift.progress import Progress
 from raglift.records import Target
@@ -91,8 +91,8 @@ def outputs(target: Target, folder: Path, model: nn.Module) -> Tensor:
     model.eval()
     with torch.no_grad():
         if target == "embedding":
-            features = model.preprocess([question for question, _ in QUESTIONS])  # type: ignore[operator]
-            return Tensor(model(features)["sentence_embedding"])
+            texts = [question for question, _ in QUESTIONS]
+            return Tensor(model(features(model, texts, "query"))["sentence_embedding"])  # type: ignore[arg-type]
         ids = load_tokenizer(folder)(examples(chat_renderer(folder))[0].prompt, add_special_tokens=False)["input_ids"]
         return Tensor(model(torch.tensor([ids])).logits)
 

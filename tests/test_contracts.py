@@ -33,7 +33,7 @@ from raglift.training.loop import Fitted, Task, fit
 from raglift.training.outcome import read_outcome
 from raglift.training.parameters import trainable
 from tests import tasks
-from tests.fits import RATE, STEPS, Killed, killing, run_fit, specs_named, strategies_named
+from tests.fits import STEPS, Killed, killing, rate_of, run_fit, specs_named, strategies_named
 from tests.tasks import RUNTIME, bits, same
 
 Combination = tuple[Target, tuple[str, ...]]
@@ -300,7 +300,7 @@ def run_stage(
         "strategies": specs_named(names),
         "batch_size": 4,
         "epochs": 4,
-        "learning_rate": RATE[target],
+        "learning_rate": rate_of(target, names),
         "evaluations": 2,
     }
     last = (find_model(str(folder)), RUNTIME, tasks.job(out, 3))

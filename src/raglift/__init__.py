@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from raglift.api import evaluate as evaluate
     from raglift.api import open_run as open_run
     from raglift.api import run as run
+    from raglift.api import tune_head as tune_head
 
 try:
     __version__ = version("raglift")
@@ -26,12 +27,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # seven times slower. Read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__all__ = ["__version__", "estimate", "evaluate", "exchange", "open_run", "run"]
+__all__ = ["__version__", "estimate", "evaluate", "exchange", "open_run", "run", "tune_head"]
 
 
 def __getattr__(name: str) -> Any:
     """The Python API, imported when it is first used so that `import raglift` stays instant."""
-    if name in ("estimate", "evaluate", "open_run", "run"):
+    if name in ("estimate", "evaluate", "open_run", "run", "tune_head"):
         from raglift import api
 
         return getattr(api, name)

@@ -14,8 +14,9 @@ from raglift.estimation import estimate as estimate_writing
 from raglift.progress import Progress
 from raglift.serve.evaluate import evaluate_on
 from raglift.serve.result import RunResult, open_run
+from raglift.training.head_stage import tune_head
 
-__all__ = ["estimate", "evaluate", "open_run", "run"]
+__all__ = ["estimate", "evaluate", "open_run", "run", "tune_head"]
 
 
 def run(config: str | Path | Mapping[str, Any] | Config, quiet: bool = False, writer: LLM | None = None) -> RunResult:

@@ -221,6 +221,9 @@ class IndexConfig(Section):
 
     kind: Literal["flat"] = "flat"
     """Exact search over all vectors."""
+    nudge: Literal["M", "N"] | None = None
+    """Whether passages' vectors in the tuned index move toward the training questions that they answer: by at most a
+    distance ("M"), or keeping unit length ("N"); the development split chooses how far. null: they stay."""
 
 
 class RetrievalConfig(Section):

@@ -42,7 +42,8 @@ from raglift.synthesis.human_examples import warn_of_left_out
 from raglift.synthesis.inverse_cloze import with_inverse_clozes
 from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.review_file import read_rows
-from raglift.training import embedding_stage, llm_stage
+from raglift.training import embedding_stage, llm_stage, nudge_stage
+from raglift.training.embedding_stage import DevRanking
 from raglift.training.examples import Example
 from raglift.training.outcome import embedding_objective_of, objective_key, objective_of, read_outcome, strategy_key
 from raglift.training.preflight import check_room
@@ -100,7 +101,7 @@ class _Pipeline:
         sets = self._training_sets(corpus, questions, base_index)
         mined = self._hard_negatives(corpus, questions, base_index)
         self._embedding(corpus, questions, self._teacher_scores(corpus, base_index, mined) or mined)
-        tuned_index = self._index("tuned", corpus)
+        tuned_index = self._nudged(corpus, questions, self._index("tuned", corpus))
         self._llm(sets)
         self._evaluation(corpus, questions, base_index, tuned_index)
         return self._report()
@@ -142,15 +143,46 @@ class _Pipeline:
         return self._models.llama_embedding("base")
 
     def _index(self, which: str, corpus: Artifact) -> Artifact:
-        key = self._models.embedding_key(which)
+        key = self._models.passages_key(which)
+
+        def write(job: Job) -> None:
+            if which != "base" and key == self._models.passages_key("base"):
+                index_stage.copy(self._stores["base"], key, job)
+            else:
+                index_stage.build(self._loaded.chunks, self._models.encoder(which), key, which, job)
+
         artifact = self._runner.stage(
             f"index_{which}",
             index_stage.VERSION,
-            self._config.index.model_dump(mode="json"),
+            self._config.index.model_dump(mode="json", exclude={"nudge"}),  # a stage of its own
             {"corpus": corpus.key, "embedding": key},
-            lambda job: index_stage.build(self._loaded.chunks, self._models.encoder(which), key, which, job),
+            write,
         )
         self._stores[which] = FaissStore.open(artifact.path)
+        return artifact
+
+    def _nudged(self, corpus: Artifact, questions: Artifact, index: Artifact) -> Artifact:
+        kind = self._config.index.nudge
+        if kind is None:
+            return index
+
+        def write(job: Job) -> None:
+            written, chunks = _synthetic(questions), self._loaded.chunks
+            dev = DevRanking(
+                [[q for q in asked if q.split == "dev"] for asked in (self._loaded.human, written)], chunks
+            )
+            store, encoder = self._stores["tuned"], self._models.encoder("tuned")
+            nudge_stage.build(kind, written, dev, chunks, store, encoder, self._models.passages_key("tuned"), job)
+
+        embedding = self._models.embedding_key("tuned")
+        artifact = self._runner.stage(
+            "nudge",
+            nudge_stage.VERSION,
+            {"nudge": kind},
+            {"corpus": corpus.key, "questions": questions.key, "index": index.key, "embedding": embedding},
+            write,
+        )
+        self._stores["tuned"] = FaissStore.open(artifact.path)
         return artifact
 
     def _tune_writer(self, corpus: Artifact) -> None:

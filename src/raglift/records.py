@@ -88,7 +88,10 @@ class QAPair:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A tuned model, or the base itself where nothing beat it (`chosen == "base"`)."""
+    """A tuned model, or the base itself where nothing beat it (`chosen == "base"`).
+
+    `same_passages` says that it gives passages the base's vectors, so that the base's index serves it too.
+    """
 
     target: Target
     base: str
@@ -98,6 +101,7 @@ class TrainedModel:
     key: str
     chosen: str
     dev: dict[str, float] = field(default_factory=dict)
+    same_passages: bool = False
 
 
 @dataclass(frozen=True, slots=True)

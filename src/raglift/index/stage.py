@@ -41,6 +41,11 @@ def build(chunks: Sequence[Chunk], encoder: Encoder, embedding_key: str, label: 
     store.add_vectors(
         [node(chunk) for chunk in chunks], _vectors([chunk.text for chunk in chunks], encoder, label, job)
     )
+    copy(store, embedding_key, job)
+
+
+def copy(store: FaissStore, embedding_key: str, job: Job) -> None:
+    """Write a store that holds the vectors of this model already, as `build` would write it."""
     store.persist(str(job.out))
     write_json(job.out / "index.json", asdict(IndexRef(".", embedding_key, store.dimension, len(store), "flat")))
 

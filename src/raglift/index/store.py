@@ -75,8 +75,11 @@ class FaissStore(BasePydanticVectorStore):
         vectors = np.array([node.get_embedding() for node in nodes], dtype=np.float32).reshape(len(nodes), -1)
         return self.add_vectors(nodes, vectors)
 
-    def add_vectors(self, nodes: Sequence[BaseNode], vectors: NDArray[np.float32]) -> list[str]:
+    def add_vectors(self, nodes: Sequence[BaseNode], vectors: NDArray[np.float32], unit: bool = True) -> list[str]:
         """`add` with the vectors as one array of shape (len(nodes), dimension).
+
+        Args:
+            unit: Make them of unit length first. Without it they rank by their inner product with the query.
 
         Raises:
             UserError: The vectors have another dimension.
@@ -87,10 +90,11 @@ class FaissStore(BasePydanticVectorStore):
         latest = {node.node_id: position for position, node in enumerate(nodes)}
         self.delete_nodes([node_id for node_id in latest if node_id in self._rows])
         kept = sorted(latest.values())
-        unit = np.ascontiguousarray(vectors[kept], dtype=np.float32)
-        faiss.normalize_L2(unit)
+        rows = np.ascontiguousarray(vectors[kept], dtype=np.float32)
+        if unit:
+            faiss.normalize_L2(rows)
         ids = np.arange(self._next, self._next + len(kept), dtype=np.int64)
-        self._index.add_with_ids(unit, ids)
+        self._index.add_with_ids(rows, ids)
         self._next += len(kept)
         for row, position in zip(ids.tolist(), kept, strict=True):
             self._nodes[row] = nodes[position]
@@ -168,6 +172,12 @@ class FaissStore(BasePydanticVectorStore):
             options = {"params": faiss.SearchParameters(sel=selector)}  # type: ignore[call-arg]
         scores, found = self._index.search(unit, depth, **options)
         return found, np.clip(scores, -1.0, 1.0)
+
+    def vectors(self, node_ids: Sequence[str]) -> NDArray[np.float32]:
+        """The vectors of these nodes, shape (len(node_ids), dimension)."""
+        rows = np.array([self._rows[node_id] for node_id in node_ids], dtype=np.int64)
+        found: NDArray[np.float32] = self._index.reconstruct_batch(rows)
+        return found
 
     def node(self, row: int) -> BaseNode:
         """The node of a row id."""

@@ -13,13 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router
 from transformers import PreTrainedModel
 
 from raglift.models import quiet as quiet
 from raglift.models.attach import attach, difference
 from raglift.models.bottleneck import using
 from raglift.models.device import Runtime
+from raglift.models.head import DOCUMENT, QUERY, Head
 from raglift.models.packed import can_pack, pack_linears
+from raglift.models.vectors import Vectors
 
 Role = Literal["query", "passage"]
 _BLOCK = 4096
@@ -52,6 +55,16 @@ def role_prompt(model: SentenceTransformer, role: Role) -> str:
     """The prompt that the model was saved with for a query or a passage; empty where it has none."""
     prompts = model.prompts or {}
     return next((prompt for name in _PROMPT_NAMES[role] if (prompt := prompts.get(name))), "")
+
+
+def features(model: SentenceTransformer, texts: list[str], role: Role) -> dict[str, Any]:
+    """What the model takes for texts in a role: their tokens behind the role's prompt, and the role's task where a
+    module of the model goes by it (a `Router`, a head above the queries alone)."""
+    prompt = role_prompt(model, role) or None
+    if not any(isinstance(module, Router | Head | Vectors) for module in model.modules()):
+        return dict(model.preprocess(texts, prompt=prompt))
+    task = QUERY if role == "query" else DOCUMENT
+    return {**model.preprocess(texts, prompt=prompt, task=task), "task": task}
 
 
 class Encoder:
@@ -93,7 +106,6 @@ class Encoder:
             role: Whether the texts are queries or passages; the model's prompt for it is put before each.
             advance: Told how many more texts are done.
         """
-        prompt = role_prompt(self.model, role)
         rows: dict[str, list[int]] = {}
         for row, text in enumerate(texts):
             rows.setdefault(text, []).append(row)
@@ -101,20 +113,20 @@ class Encoder:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for start in range(0, len(order), _BLOCK):
             block = order[start : start + _BLOCK]
-            for places, found in self._block(block, prompt):
+            for places, found in self._block(block, role):
                 copies = [rows[block[place]] for place in places]
                 vectors[[row for group in copies for row in group]] = np.repeat(found, [len(g) for g in copies], axis=0)
                 advance(sum(map(len, copies)))
         return vectors
 
-    def _block(self, texts: list[str], prompt: str) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    def _block(self, texts: list[str], role: Role) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Tokenised at once, then forwarded longest first: places in `texts`, and their vectors."""
-        features = self.model.preprocess(texts, prompt=prompt or None)
-        if "attention_mask" not in features:  # a static embedding model looks words up and pads nothing
-            batch = {k: v.to(self.model.device) if isinstance(v, torch.Tensor) else v for k, v in features.items()}
+        whole = features(self.model, texts, role)
+        if "attention_mask" not in whole:  # a static embedding model looks words up and pads nothing
+            batch = {k: v.to(self.model.device) if isinstance(v, torch.Tensor) else v for k, v in whole.items()}
             yield np.arange(len(texts)), self._forward(batch)
             return
-        lengths = features["attention_mask"].sum(dim=1).numpy()
+        lengths = whole["attention_mask"].sum(dim=1).numpy()
         left = self.model.tokenizer.padding_side == "left"
         order = np.argsort(-lengths, kind="stable")
         start = 0
@@ -124,14 +136,14 @@ class Encoder:
             kept = slice(-longest, None) if left else slice(0, longest)
             batch = {
                 name: value[places, kept].to(self.model.device) if isinstance(value, torch.Tensor) else value
-                for name, value in features.items()
+                for name, value in whole.items()
             }
             yield places, self._forward(batch)
             start += len(places)
 
-    def _forward(self, features: dict[str, Any]) -> NDArray[np.float32]:
+    def _forward(self, batch: dict[str, Any]) -> NDArray[np.float32]:
         with torch.inference_mode(), self._acting():
-            pooled = self.model(features)["sentence_embedding"].float()
+            pooled = self.model(batch)["sentence_embedding"].float()
             vectors: NDArray[np.float32] = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
         return vectors
 

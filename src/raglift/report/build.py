@@ -47,12 +47,11 @@ def build(
         created: When, as ISO 8601 text.
     """
     summary = _read(folders["evaluation"] / "summary.json")
-    training = {target: _read(folders[target] / "training.json") for target in ("embedding", "llm")}
+    training, on_dev = _trainings(folders)
     metrics = {
         "embedding": headline("embedding", config.evaluation.retrieval),
         "llm": headline("llm", config.evaluation.response),
     }
-    on_dev = {target: training[target]["chosen"] for target in training}
     choice = choose(on_dev, summary["verdicts"], metrics, judging_set(summary["question_sets"]))
     funnel = [
         row
@@ -80,6 +79,17 @@ def build(
         "settings": config.model_dump(mode="json"),
         "versions": _versions(),
     }
+
+
+def _trainings(folders: Mapping[str, Path]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What the trainings left, with that of the index's vectors where they moved; and target -> what was chosen."""
+    training = {target: _read(folders[target] / "training.json") for target in ("embedding", "llm")}
+    on_dev = {target: training[target]["chosen"] for target in training}
+    if "nudge" in folders:
+        training["index"] = _read(folders["nudge"] / "nudge.json")
+        if training["index"]["chosen"] != "base":
+            on_dev["embedding"] = training["index"]["chosen"]
+    return training, on_dev
 
 
 def _chosen(choice: Choice) -> dict[str, Any]:

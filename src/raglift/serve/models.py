@@ -55,6 +55,12 @@ class Models:
         """What decides the vectors: the weights of "base" or "tuned", which are the same where the base won."""
         return self._key("embedding", which, self.embedding)
 
+    def passages_key(self, which: str) -> str:
+        """What decides the vectors of passages: the base's weights also where only those of queries were tuned."""
+        outcome = self._outcomes.get("embedding")
+        same = outcome is not None and outcome.record.same_passages
+        return self.embedding_key("base" if same else which)
+
     def llm_key(self, which: str) -> str:
         """What decides the answers, likewise."""
         return self._key("llm", which, self.llm)

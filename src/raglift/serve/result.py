@@ -220,7 +220,8 @@ class RunResult:
     def store(self, which: str) -> FaissStore:
         """The vector store of the "base" or the "tuned" embedding model."""
         if which not in self._stores:
-            self._stores[which] = FaissStore.open(self.artifact(f"index_{which}").path)
+            stage = "nudge" if which == "tuned" and self.config.index.nudge else f"index_{which}"
+            self._stores[which] = FaissStore.open(self.artifact(stage).path)
         return self._stores[which]
 
     @cached_property

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
@@ -14,56 +17,73 @@ from raglift.evaluation.retrieval import score_rankings
 from raglift.index.ranking import Ranking
 from raglift.job import Job
 from raglift.models.device import Runtime
-from raglift.models.encoder import Encoder, load_encoder
+from raglift.models.encoder import Encoder, Role, load_encoder
 from raglift.models.find import FoundModel
 from raglift.progress import Progress
-from raglift.records import QAPair
+from raglift.records import Chunk, QAPair
 from raglift.training import recipe
 from raglift.training.embedding_objective import EmbeddingObjective
 from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, embedding_objective_of, strategies_of, write_outcome
 from raglift.training.pairs import Pair, PairBatches
+from raglift.training.strategy import Strategy
 
 VERSION = 2
 METRIC = "nDCG@10"
 _DEPTH = 10
 
 
-class DevScore:
+class DevRanking:
     """Mean nDCG@10 on the development questions, those of people and the synthetic ones counting equally as sets.
 
-    The whole corpus is encoded, exactly as the index stage will do it.
+    Attributes:
+        sets: The questions of each set that have evidence; sets without any are left out.
     """
 
-    def __init__(self, sets: Sequence[Sequence[QAPair]], corpus: Corpus, runtime: Runtime, display: Progress) -> None:
-        self._sets = [[q for q in questions if q.evidence] for questions in sets]
-        self._sets = [questions for questions in self._sets if questions]
-        self._corpus = corpus
-        self._runtime = runtime
-        self._display = display
-        self._document = {chunk.id: chunk.document_id for chunk in corpus.chunks}
+    def __init__(self, sets: Sequence[Sequence[QAPair]], chunks: Sequence[Chunk]) -> None:
+        found = [[question for question in questions if question.evidence] for questions in sets]
+        self.sets = [questions for questions in found if questions]
+        self._chunks = chunks
+        self._document = {chunk.id: chunk.document_id for chunk in chunks}
 
-    def __len__(self) -> int:
-        return sum(len(questions) for questions in self._sets)
-
-    def __call__(self, model: nn.Module) -> float:
-        """The score of a model as it stands."""
-        assert isinstance(model, SentenceTransformer)
-        encoder = Encoder(model, self._runtime)
-        chunks = self._corpus.chunks
-        with self._display.stage("scoring the development split", len(chunks), "chunks") as bar:
-            passages = encoder.encode([chunk.text for chunk in chunks], "passage", bar.advance)
+    def score(self, queries: Sequence[NDArray[np.float32]], passages: NDArray[np.float32]) -> float:
+        """The score of vectors: of each set's questions, and of all chunks; their inner product ranks."""
         means = []
-        for questions in self._sets:
-            scores = encoder.encode([q.question for q in questions], "query") @ passages.T
+        for questions, vectors in zip(self.sets, queries, strict=True):
+            scores = vectors @ passages.T
             best = np.argsort(-scores, axis=1, kind="stable")[:, :_DEPTH]
             rankings: dict[str, Ranking] = {
-                question.id: tuple((chunks[row].id, float(line[row])) for row in rows)
+                question.id: tuple((self._chunks[row].id, float(line[row])) for row in rows)
                 for question, rows, line in zip(questions, best, scores, strict=True)
             }
             values = [s.value for s in score_rankings(questions, rankings, [METRIC], self._document, "dev")]
             means.append(float(np.mean([value for value in values if value is not None])))
         return float(np.mean(means))
+
+
+class DevScore:
+    """The development questions' score (`DevRanking`) of a model.
+
+    The whole corpus is encoded, exactly as the index stage will do it.
+    """
+
+    def __init__(self, sets: Sequence[Sequence[QAPair]], corpus: Corpus, runtime: Runtime, display: Progress) -> None:
+        self._ranking = DevRanking(sets, corpus.chunks)
+        self._texts = [chunk.text for chunk in corpus.chunks]
+        self._runtime = runtime
+        self._display = display
+
+    def __len__(self) -> int:
+        return sum(len(questions) for questions in self._ranking.sets)
+
+    def __call__(self, model: nn.Module) -> float:
+        """The score of a model as it stands."""
+        assert isinstance(model, SentenceTransformer)
+        encoder = Encoder(model, self._runtime)
+        with self._display.stage("scoring the development split", len(self._texts), "chunks") as bar:
+            passages = encoder.encode(self._texts, "passage", bar.advance)
+        asked = [[question.question for question in questions] for questions in self._ranking.sets]
+        return self._ranking.score([encoder.encode(texts, "query") for texts in asked], passages)
 
 
 def build(
@@ -85,24 +105,50 @@ def build(
     strategies = strategies_of(settings.strategies)
     objective = embedding_objective_of(settings.objective)
     rows = learnable(rows, objective, job.display)
-    score = DevScore(dev, corpus, runtime, job.display)
-    if not strategies or len(rows) < 2 or not len(score):
+    if not strategies or len(rows) < 2 or not len(DevScore(dev, corpus, runtime, job.display)):
         job.display.warn(_why_not(bool(strategies), len(rows), "pairs"))
         write_outcome(job.out, "embedding", base, settings.strategies, None, None)
         return
-    model = ready_to_train(base, runtime)
+    whole = ready_to_train(base, runtime)
+    short = next((s for s in (s.shortened(whole, "embedding", runtime) for s in strategies) if s is not None), None)
+    if short is not None:
+        # What is looked up was encoded in the run's precision; what little is left above it is computed in full.
+        runtime = replace(runtime, dtype=torch.float32)
+        look_up(short.model, rows, runtime, job.display)
+    model = short.model if short is not None else whole
+    assert isinstance(model, SentenceTransformer)
+    score = DevScore(dev, corpus, runtime, job.display)
     in_batch = objective.compares_batch()
     batches = PairBatches(rows, corpus.similar, model, settings.batch_size, job.seed, in_batch)
     loop = recipe.loop_settings(settings, "embedding", strategies, len(rows), len(batches))
     task = Task("embedding", batches, objective.build(model), score, objective.weight)
     fitted = fit(model, task, strategies, loop, runtime, job)
-    if fitted.chosen != "base" and not any(s.save(fitted.model, job.out / MODEL) for s in strategies):
-        tuned = fitted.model
-        for strategy in strategies:
-            tuned = strategy.finish(tuned)
-        assert isinstance(tuned, SentenceTransformer)
-        tuned.save_pretrained(str(job.out / MODEL), create_model_card=False, safe_serialization=True)
+    if fitted.chosen != "base":
+        save(fitted.model if short is None else short.whole(fitted.model), strategies, job)
     write_outcome(job.out, "embedding", base, settings.strategies, fitted, loop)
+
+
+def save(tuned: nn.Module, strategies: Sequence[Strategy], job: Job) -> None:
+    """Write what a strategy saves of the tuned model, or all of it as a plain sentence-transformers folder."""
+    if any(strategy.save(tuned, job.out / MODEL) for strategy in strategies):
+        return
+    for strategy in strategies:
+        tuned = strategy.finish(tuned)
+    assert isinstance(tuned, SentenceTransformer)
+    tuned.save_pretrained(str(job.out / MODEL), create_model_card=False, safe_serialization=True)
+
+
+def look_up(model: nn.Module, rows: Sequence[Pair], runtime: Runtime, display: Progress) -> None:
+    """Have a shortened model compute all that training will look up, at once: sorted by length and with progress."""
+    assert isinstance(model, SentenceTransformer)
+    texts: list[tuple[Role, list[str]]] = [
+        ("query", [pair.query for pair in rows]),
+        ("passage", [text for pair in rows for text in (pair.passage, *pair.negatives)]),
+    ]
+    encoder = Encoder(model, runtime)
+    with display.stage("computing what stays frozen, once", sum(len(found) for _, found in texts), "texts") as bar:
+        for role, found in texts:
+            encoder.encode(found, role, bar.advance)
 
 
 def ready_to_train(base: FoundModel, runtime: Runtime) -> SentenceTransformer:

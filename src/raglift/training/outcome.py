@@ -82,6 +82,7 @@ def write_outcome(
         "",
         chosen,
         {candidate.name: candidate.score for candidate in fitted.candidates} if fitted else {},
+        target == "embedding" and any(strategy.keeps_passages for strategy in strategies_of(specs)),
     )
     write_json(out / "model.json", asdict(record))
     used: Mapping[str, Any] = (

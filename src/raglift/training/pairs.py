@@ -13,7 +13,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
-from raglift.models.encoder import Role, role_prompt
+from raglift.models.encoder import Role, features
 from raglift.training.columns import Columns
 
 
@@ -162,18 +162,15 @@ class PairBatches:
         texts = [[pair.query for pair in rows], [pair.passage for pair in rows]]
         texts += [[text for _, text in column] for column in hard]
         roles: list[Role] = ["query", *["passage"] * (len(texts) - 1)]  # type: ignore[list-item]
-        features = [
-            self._features(column, role_prompt(self._model, role)) for column, role in zip(texts, roles, strict=True)
-        ]
+        found = [self._features(column, role) for column, role in zip(texts, roles, strict=True)]
         device = self._model.device
         owners = [torch.tensor([row for row, _ in column], device=device) for column in hard]
         scores = None if self._in_batch else _scores(rows, 1 + len(hard), device)
-        return Columns(features, texts, owners, scores)
+        return Columns(found, texts, owners, scores)
 
-    def _features(self, texts: list[str], prompt: str) -> dict[str, Any]:
-        features = self._model.preprocess(texts, prompt=prompt or None)
-        device = self._model.device
-        return {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in features.items()}
+    def _features(self, texts: list[str], role: Role) -> dict[str, Any]:
+        found, device = features(self._model, texts, role), self._model.device
+        return {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in found.items()}
 
 
 def _scores(rows: Sequence[Pair], width: int, device: torch.device) -> Tensor | None:

@@ -19,6 +19,7 @@ from raglift.records import Target
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from raglift.models.device import Runtime
     from raglift.training.study import Study
 
     State = Mapping[str, Tensor]
@@ -33,6 +34,19 @@ class Scored:
     name: str
     score: float
     weights: State
+
+
+@dataclass(frozen=True, slots=True)
+class Shortened:
+    """A model whose lower part, which no step changes, is looked up and not computed.
+
+    Attributes:
+        model: Takes what the whole model takes, gives what it gives, and is prepared, trained and scored in its place.
+        whole: The whole model with what the short one has learned in it.
+    """
+
+    model: nn.Module
+    whole: Callable[[nn.Module], nn.Module]
 
 
 class Strategy(BaseModel):
@@ -70,6 +84,19 @@ class Strategy(BaseModel):
     def learning_rate(self, target: Target) -> float | None:
         """The learning rate that suits it with its settings; None where it does not decide what changes."""
         return self.learning_rates.get(target)
+
+    @property
+    def keeps_passages(self) -> bool:
+        """Whether a tuned embedding model gives passages the vectors that the base gives them."""
+        return False
+
+    def shortened(self, model: nn.Module, target: Target, runtime: Runtime) -> Shortened | None:
+        """The model with what lies below all that will change computed once for each input; None: as it is.
+
+        A stage asks before `prepare`, which is then called with the short model. What is looked up was computed without
+        dropout.
+        """
+        return None
 
     def prepare(self, model: nn.Module, target: Target) -> nn.Module:
         """Freeze, inject modules, choose masks; returns the model that will be trained."""
