@@ -57,7 +57,7 @@ class ElasticWeights(Strategy):
     when: ClassVar[str] = "the model must keep its skills on text of another kind, of which you have a sample"
     paper: ClassVar[str] = "Kirkpatrick et al. 2017, EWC, equation 3"
 
-    strength: float = Field(1000.0, gt=0, description="lambda: what the penalty counts beside the objective")
+    strength: float = Field(300.0, gt=0, description="lambda: what the penalty counts beside the objective")
     text: Path | None = Field(None, description="a file of general text in UTF-8; null: see the docs")
     samples: int = Field(32, ge=1, description="texts (queries) that the importance of weights is estimated from")
     length: int = Field(128, ge=2, description="tokens of a text (words, for an embedding model)")

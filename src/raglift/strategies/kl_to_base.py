@@ -41,7 +41,7 @@ class KLToBase(Strategy):
     axis: ClassVar[Axis] = "anchor"
     family: ClassVar[str] = "regularised fine-tuning"
     approach: ClassVar[str] = "distance from the base's outputs"
-    when: ClassVar[str] = "the base already answers well and tuning is to correct it; a third more time a step"
+    when: ClassVar[str] = "the base already answers well and is to be corrected; up to half as much time again a step"
     paper: ClassVar[str] = "Li and Hoiem 2017, Learning without Forgetting, equation 3"
 
     strength: float = Field(0.1, gt=0, description="what a nat of divergence counts beside the objective")

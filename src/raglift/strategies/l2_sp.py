@@ -38,7 +38,7 @@ class L2SP(Strategy):
     when: ClassVar[str] = "few examples or many epochs, at no cost: nothing is measured or computed beside the step"
     paper: ClassVar[str] = "Li et al. 2018, L2-SP, section 3"
 
-    alpha: float = Field(0.01, gt=0, description="strength of the pull")
+    alpha: float = Field(0.1, gt=0, description="strength of the pull")
 
     _start: Mapping[str, Tensor] = PrivateAttr(default_factory=dict)
 
