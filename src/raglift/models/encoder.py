@@ -21,6 +21,7 @@ from raglift.models.attach import attach, difference
 from raglift.models.bottleneck import using
 from raglift.models.device import Runtime
 from raglift.models.head import DOCUMENT, QUERY, Head
+from raglift.models.lanes import lane_count, side_by_side
 from raglift.models.packed import can_pack, pack_linears
 from raglift.models.vectors import Vectors
 
@@ -126,19 +127,27 @@ class Encoder:
             batch = {k: v.to(self.model.device) if isinstance(v, torch.Tensor) else v for k, v in whole.items()}
             yield np.arange(len(texts)), self._forward(batch)
             return
+        parts = side_by_side(lambda part: self._forward(part[1]), self._parts(whole), self.model.device)
+        yield from ((places, vectors) for (places, _), vectors in parts)
+
+    def _parts(self, whole: dict[str, Any]) -> Iterator[tuple[NDArray[np.int64], dict[str, Any]]]:
+        """Places of texts, and what the model takes for them, cut to the longest."""
         lengths = whole["attention_mask"].sum(dim=1).numpy()
         left = self.model.tokenizer.padding_side == "left"
         order = np.argsort(-lengths, kind="stable")
+        budget = min(self._batch_tokens, -(-int(lengths.sum()) // lane_count(self.model.device)))
         start = 0
         while start < len(order):
             longest = max(1, int(lengths[order[start]]))
-            places = order[start : start + max(1, self._batch_tokens // longest)]
+            places = order[start : start + max(1, budget // longest)]
             kept = slice(-longest, None) if left else slice(0, longest)
-            batch = {
-                name: value[places, kept].to(self.model.device) if isinstance(value, torch.Tensor) else value
-                for name, value in whole.items()
-            }
-            yield places, self._forward(batch)
+            yield (
+                places,
+                {
+                    name: value[places, kept].to(self.model.device) if isinstance(value, torch.Tensor) else value
+                    for name, value in whole.items()
+                },
+            )
             start += len(places)
 
     def _forward(self, batch: dict[str, Any]) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from raglift.models.chat import render_chat
 from raglift.models.choosing import Allowed, Sampling, chooser, recording, row_seed
 from raglift.models.decoding import decode
 from raglift.models.extraction import SpanConstraint
+from raglift.models.lanes import lane_count, side_by_side
 from raglift.models.prefixes import Prefixes
 from raglift.models.scoring import Likelihood, likelihoods
 
@@ -158,7 +159,7 @@ class Generator:
         following = self._encode(continuations)
         with self._acting():
             begin, own = self.prefixes.split(self._encode([prefix])[0], encoded)
-            return likelihoods(begin, own, following, self.batch_size, advance)
+            return likelihoods(begin, own, following, self.batch_size, self.model.device, advance)
 
     @torch.inference_mode()
     def _generate(
@@ -175,12 +176,12 @@ class Generator:
         seeds = list(_seeds(encoded, sampling.seed, samples))
         begin, own = self.prefixes.split(self._encode([prefix])[0], encoded)
         order = sorted(range(len(prompts)), key=lambda row: (-len(own[row]), row))
-        size = max(1, self.batch_size // samples)
+        size = self._rows_at_once(len(prompts), samples)
         found: list[list[Sample]] = [[] for _ in prompts]
         ends = self._ends | (self._holding(sampling.until) if sampling.until else frozenset[int]())
         ends |= self._line_ends if sampling.line else frozenset[int]()
-        for start in range(0, len(order), size):
-            rows = order[start : start + size]
+
+        def written(rows: list[int]) -> list[Sample]:
             allowed = None
             if extract_from is not None:
                 allowed = self._constraint([extract_from[row] for row in rows for _ in range(samples)], sampling)
@@ -193,11 +194,20 @@ class Generator:
             if record:
                 choose = recording(choose, sums, self._ends | self._line_ends)
             texts = self._texts(decode(batch, logits, choose, ends, sampling.max_new_tokens), sampling)
-            drawn = list(map(Sample, texts, sums))
+            return list(map(Sample, texts, sums))
+
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        for rows, drawn in side_by_side(written, batches, self.model.device):
             for place, row in enumerate(rows):
                 found[row] = drawn[place * samples : (place + 1) * samples]
             advance(len(rows))
         return found
+
+    def _rows_at_once(self, prompts: int, samples: int) -> int:
+        """Prompts in a batch, so that no lane is without work while another writes the last one."""
+        most, lanes = max(1, self.batch_size // samples), lane_count(self.model.device)
+        rounds = max(1, -(-prompts // (most * lanes)))
+        return max(1, -(-prompts // (rounds * lanes)))
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]

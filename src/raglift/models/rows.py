@@ -16,7 +16,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from raglift.models.shared_prefix import Prefix, SharedCache, attending
 
-_SLICE_TOKENS = {"cpu": 2048}
+_SLICE_TOKENS = {"cpu": 512}
 """Tokens that are read in one forward pass: few enough for a processor's caches."""
 _SLICE_TOKENS_ELSEWHERE = 16384
 _SLICE_SCORES = 1 << 27

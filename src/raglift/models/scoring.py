@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from raglift.models.lanes import side_by_side
 from raglift.models.rows import Rows
 
 _LOGITS = 1 << 10
@@ -29,6 +30,7 @@ def likelihoods(
     prompts: Sequence[Sequence[int]],
     continuations: Sequence[Sequence[int]],
     batch_size: int,
+    device: torch.device,
     advance: Callable[[int], None],
 ) -> list[Likelihood]:
     """The likelihood of each continuation, in the order given.
@@ -37,25 +39,40 @@ def likelihoods(
         begin: Begins a batch of rows, after what they share.
         prompts: What is left for each row to read before its continuation; a token at least.
         batch_size: Rows at once at most.
+        device: Where the model is.
         advance: Told how many more continuations are done.
     """
+
+    def scored(rows: list[int]) -> list[Likelihood]:
+        # The last token is only predicted, never read.
+        read = [[*prompts[row], *continuations[row][:-1]] for row in rows]
+        longest = max(len(continuations[row]) for row in rows)
+        logits = begin().read(read, 0, longest).float()
+        return [_likelihood(scores, continuations[row]) for scores, row in zip(logits, rows, strict=True)]
+
     found = [Likelihood(None, 0)] * len(prompts)
     full = [row for row, tokens in enumerate(continuations) if tokens]
     advance(len(prompts) - len(full))
-    order = sorted(full, key=lambda row: (-len(continuations[row]), -len(prompts[row]), row))
-    start = 0
-    while start < len(order):
-        longest = len(continuations[order[start]])
-        rows = order[start : start + max(1, min(batch_size, _LOGITS // longest))]
-        rows.sort(key=lambda row: (-len(prompts[row]) - len(continuations[row]), row))
-        # The last token is only predicted, never read.
-        read = [[*prompts[row], *continuations[row][:-1]] for row in rows]
-        logits = begin().read(read, 0, longest).float()
-        for place, row in enumerate(rows):
-            tokens = torch.tensor(continuations[row], device=logits.device).unsqueeze(1)
-            scores = logits[place, -len(tokens) :]
-            logs = scores.gather(1, tokens).squeeze(1) - scores.logsumexp(dim=-1)
-            found[row] = Likelihood(float(logs.double().mean()), len(tokens))
+    for rows, likely in side_by_side(scored, _batches(full, prompts, continuations, batch_size), device):
+        for row, value in zip(rows, likely, strict=True):
+            found[row] = value
         advance(len(rows))
-        start += len(rows)
     return found
+
+
+def _batches(
+    full: Sequence[int], prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], batch_size: int
+) -> Iterator[list[int]]:
+    """Rows that are read together: with continuations of about the same length, the longest row first."""
+    order = sorted(full, key=lambda row: (-len(continuations[row]), -len(prompts[row]), row))
+    while order:
+        size = max(1, min(batch_size, _LOGITS // len(continuations[order[0]])))
+        yield sorted(order[:size], key=lambda row: (-len(prompts[row]) - len(continuations[row]), row))
+        order = order[size:]
+
+
+def _likelihood(logits: torch.Tensor, tokens: Sequence[int]) -> Likelihood:
+    """Of tokens whose logits are the last rows of `logits`, (positions, vocabulary)."""
+    scores = logits[-len(tokens) :]
+    logs = scores.gather(1, torch.tensor(tokens, device=logits.device).unsqueeze(1)).squeeze(1)
+    return Likelihood(float((logs - scores.logsumexp(dim=-1)).double().mean()), len(tokens))

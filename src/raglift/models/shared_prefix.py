@@ -21,8 +21,6 @@ from transformers import AttentionInterface, Cache, PreTrainedModel
 
 NAME = "raglift_shared_prefix"
 """Under which transformers knows the attention function."""
-_LOCK = threading.RLock()
-"""The attention function is chosen in a model's config, which all threads see."""
 _NOT_MADE = ("softcap", "s_aux", "sliding_window", "position_bias", "attention_chunk_size")
 """What some models ask of an attention function beyond the plain one."""
 _WINDOWS = ("sliding_window", "attention_chunk_size", "chunk_size")
@@ -114,21 +112,44 @@ class _Active(threading.local):
 _ACTIVE = _Active()
 
 
+class _TakenOver:
+    """The configs in which the attention function is ours for now: what they had before, and for how many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: dict[int, tuple[Any, str, int]] = {}
+
+    def take(self, configs: Sequence[Any]) -> None:
+        with self._lock:
+            for config in configs:
+                _, before, holders = self._held.get(id(config), (config, config._attn_implementation, 0))
+                self._held[id(config)] = config, before, holders + 1
+                config._attn_implementation = NAME
+
+    def give_back(self, configs: Sequence[Any]) -> None:
+        with self._lock:
+            for config in configs:
+                _, before, holders = self._held.pop(id(config))
+                if holders > 1:
+                    self._held[id(config)] = config, before, holders - 1
+                else:
+                    config._attn_implementation = before
+
+
+_TAKEN_OVER = _TakenOver()
+
+
 @contextmanager
 def attending(model: nn.Module, cache: SharedCache) -> Iterator[None]:
-    """Forward passes in the block attend to the cache's prefix too."""
+    """Forward passes in the block attend to the cache's prefix too; each thread to its own cache's."""
     configs = [module.config for module in model.modules() if isinstance(module, PreTrainedModel)]
-    with _LOCK:
-        before = [config._attn_implementation for config in configs]
-        _ACTIVE.cache = cache
-        try:
-            for config in configs:
-                config._attn_implementation = NAME
-            yield
-        finally:
-            _ACTIVE.cache = None
-            for config, name in zip(configs, before, strict=True):
-                config._attn_implementation = name
+    _TAKEN_OVER.take(configs)
+    _ACTIVE.cache = cache
+    try:
+        yield
+    finally:
+        _ACTIVE.cache = None
+        _TAKEN_OVER.give_back(configs)
 
 
 def shared_prefix_attention(
