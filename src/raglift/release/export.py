@@ -99,9 +99,14 @@ def _writer(target: Target, outcome: Outcome, kept_apart: bool, adapter: bool) -
     """What writes the model into a folder."""
     tuned = outcome.tuned
     assert tuned is not None
-    if kept_apart and not adapter:
-        return lambda folder: _MERGED[target](find_model(outcome.record.base), tuned, folder)
-    return lambda folder: shutil.copytree(tuned, folder) and None
+
+    def write(folder: Path) -> None:
+        if kept_apart and not adapter:
+            _MERGED[target](find_model(outcome.record.base), tuned, folder)
+        else:
+            shutil.copytree(tuned, folder)
+
+    return write
 
 
 def _write_whole(to: Path, writers: Mapping[Target, Callable[[Path], None]]) -> None:
