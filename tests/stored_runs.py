@@ -14,20 +14,21 @@ from raglift.workspace import RUNS, STATE
 
 
 def stored_run(
-    root: Path, models: Mapping[Target, Path], writers: Mapping[Target, Callable[[Path], None]]
+    root: Path, models: Mapping[Target, Path], writers: Mapping[Target, Callable[[Path], None]], name: str = "demo"
 ) -> RunResult:
-    """A run `demo` in the workspace `root` whose trainings are what the writers write.
+    """A run in the workspace `root` whose trainings are what the writers write.
 
     Args:
         models: Target -> the folder of its base model.
         writers: Target -> what fills the artifact of its training.
     """
     sections = {target: {"model": str(model)} for target, model in models.items()}
-    config: Config = config_from_dict({"run": "demo", "data": {"documents": "d"}} | sections)
+    runtime = {"dtype": "float32", "threads": 1}
+    config: Config = config_from_dict({"run": name, "data": {"documents": "d"}, "runtime": runtime} | sections)
     for target, write in writers.items():
-        Store(root).build(target, "k", write)
-    stages = [{"name": target, "key": "k"} for target in writers]
-    state = {"run": "demo", "state": "done", "stages": stages, "config": json.loads(config.model_dump_json())}
-    write_json(root / RUNS / "demo" / STATE, state)
-    write_json(root / RUNS / "demo" / "report.json", {"verdict": "better"})
-    return RunResult(root / RUNS / "demo")
+        Store(root).build(target, name, write)
+    stages = [{"name": target, "key": name} for target in writers]
+    state = {"run": name, "state": "done", "stages": stages, "config": json.loads(config.model_dump_json())}
+    write_json(root / RUNS / name / STATE, state)
+    write_json(root / RUNS / name / "report.json", {"verdict": "better"})
+    return RunResult(root / RUNS / name)

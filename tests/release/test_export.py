@@ -44,7 +44,11 @@ Run = tuple[RunResult, dict[Target, Tensor]]
 
 
 def tuned_run(
-    tmp_path: Path, strategies: dict[Target, str], folders: dict[Target, Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    strategies: dict[Target, str],
+    folders: dict[Target, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str = "demo",
 ) -> Run:
     """A stored run with trainings that won, and the outputs of each tuned model as it was when its training ended; the
     base stays where no strategy is named."""
@@ -54,13 +58,13 @@ def tuned_run(
         if target not in strategies:
             write_outcome(out, target, find_model(str(folders[target])), [], None, None)
             return
-        work = tmp_path / target
+        work = tmp_path / name / target
         expected[target], _ = run_stage(target, (strategies[target],), folders[target], work, monkeypatch)
         shutil.rmtree(work / "work")
         shutil.copytree(work, out, dirs_exist_ok=True)
 
     writers = {target: partial(write, target=target) for target in folders}
-    return stored_run(tmp_path / "indexes", folders, writers), expected
+    return stored_run(tmp_path / "indexes", folders, writers, name), expected
 
 
 @pytest.fixture
