@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field
 
 from raglift import plugins
 from raglift.config import (
@@ -21,78 +20,7 @@ from raglift.config import (
     load_config,
 )
 from raglift.errors import UserError
-
-NAMES = {
-    "chunker": ["markdown", "semantic", "sentence", "token"],
-    "strategy": ["full", "lora", "weight_interpolation", "generator_only", "broken", "l2_sp"],
-    "objective": ["answer_only", "listwise", "multiple_negatives"],
-    "question kind": ["explanation", "factoid", "keyword"],
-    "question filter": ["length", "round_trip"],
-    "prompt style": ["few_shot", "walkthrough"],
-    "prompt": ["grounded"],
-    "response metric": ["abstention", "exact_match", "rouge_l", "semantic_similarity", "token_f1"],
-}
-
-
-class Strategy(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    axis: ClassVar[str] = "parameters"
-    targets: ClassVar[frozenset[str]] = frozenset({"embedding", "llm"})
-    needs_mixes: ClassVar[bool] = False
-    layered: ClassVar[bool] = True
-    by_depth: ClassVar[bool] = False
-
-
-class Lora(Strategy):
-    rank: int = Field(16, ge=1)
-    alpha: float = 32.0
-    modules: tuple[str, ...] = ()
-
-
-class Interpolation(Strategy):
-    axis: ClassVar[str] = "anchor"
-
-
-class GeneratorOnly(Strategy):
-    axis: ClassVar[str] = "tasks"
-    targets: ClassVar[frozenset[str]] = frozenset({"llm"})
-
-
-class AnswerOnly(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    target: ClassVar[str] = "llm"
-
-
-class MultipleNegatives(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    target: ClassVar[str] = "embedding"
-    scale: float = Field(20.0, gt=0)
-
-    def needs_teacher(self) -> Any:
-        return None
-
-
-class Listwise(MultipleNegatives):
-    def needs_teacher(self) -> Any:
-        return PluginSpec(name="hybrid")
-
-
-CLASSES: dict[str, type[BaseModel]] = {
-    "answer_only": AnswerOnly,
-    "multiple_negatives": MultipleNegatives,
-    "listwise": Listwise,
-    "full": Strategy,
-    "lora": Lora,
-    "weight_interpolation": Interpolation,
-    "l2_sp": Interpolation,
-    "generator_only": GeneratorOnly,
-}
-
-
-def load_plugin(kind: str, name: str) -> Any:
-    if name == "broken":
-        raise ImportError("No module named 'exotic'")
-    return CLASSES[name]
+from tests.stand_ins import NAMES, Lora, load_plugin
 
 
 @pytest.fixture(autouse=True)
@@ -261,47 +189,6 @@ def test_one_mistake_is_one_problem_with_its_line(text: str, expected: list[str]
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("- a\n- b\n", "a.yaml:1: the file must hold a mapping of sections"),
-        ("just text\n", "a.yaml:1: the file must hold a mapping of sections"),
-        (VALID + "llm:\n\tepochs: 2\n", "a.yaml:3: a tab cannot indent YAML: use spaces"),
-        (VALID + "llm: {epochs: 2\n", "a.yaml:3: this is not valid YAML"),
-        (VALID + "run: a: b\n", "a.yaml:2: this is not valid YAML: a second ': '"),
-        (VALID + "run: 'a\n", "a.yaml:3: this is not valid YAML"),
-        (VALID + "seed: 1\nseed: 2\n", "a.yaml:3: the key 'seed' is given twice (first at a.yaml:2)"),
-        (VALID + "3: 2\n", "a.yaml:2: a key must be text, not 3: put it in quotes"),
-        (VALID + "[a]: 2\n", "a.yaml:2: a key must be text, not a collection"),
-        (VALID + "run: !!python/name:os.system x\n", "a.yaml:2: cannot read this value"),
-        (VALID + "llm: !!python/object:os.x {a: 1}\n", "a.yaml:2: the tag 'tag:yaml.org,2002:python/object:os.x'"),
-        (VALID + f"seed: {'9' * 5000}\n", "a.yaml:2: cannot read this value"),
-        (VALID + "---\nseed: 1\n", "a.yaml:2: this is not valid YAML"),
-        (VALID + "llm: &a {x: *a}\n", "a.yaml: is nested too deeply, or an anchor refers to itself"),
-        (VALID + "llm: " + "[" * 3000 + "\n", "a.yaml: is nested too deeply"),
-        ((VALID + "run: caf\u00e9\n").encode("latin-1"), "a.yaml:2: is not UTF-8 text"),
-        (VALID + "seed: 1\nrun: a\x00b\n", "a.yaml:3: holds a character that YAML does not allow"),
-    ],
-)
-def test_what_is_not_such_yaml(text: str | bytes, expected: str, tmp_path: Path) -> None:
-    assert expected in mistakes(text, tmp_path)
-
-
-def test_anchors_cannot_unfold_without_end(tmp_path: Path) -> None:
-    levels = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 12))
-    assert "a.yaml: is nested too deeply" in mistakes(f"l0: &l0 [x]\n{levels}\n", tmp_path)
-
-
-def test_missing_and_unreadable_files(tmp_path: Path) -> None:
-    (tmp_path / "quickstart.yaml").write_text(VALID)
-    with pytest.raises(UserError, match=r"quikstart\.yaml: there is no such file \(did you mean '.*quickstart\.yaml'"):
-        load_config([tmp_path / "quikstart.yaml"])
-    with pytest.raises(UserError, match=r": cannot be read: Is a directory"):
-        load_config([tmp_path])
-    with pytest.raises(UserError, match=r"a problem:\n.*no such file"):
-        load_config([tmp_path / "none" / "x.yaml"])
-
-
-@pytest.mark.parametrize(
     ("strategies", "expected"),
     [
         ("[loar]", "llm.strategies: 'loar' is not a strategy (did you mean 'lora'?)"),
@@ -419,41 +306,6 @@ def test_the_value_of_an_unknown_key_is_never_repeated(tmp_path: Path) -> None:
     assert "hunter2" not in told
 
 
-def test_later_files_win_and_overrides_win_over_all(tmp_path: Path) -> None:
-    one, two = tmp_path / "1.yaml", tmp_path / "2.yaml"
-    one.write_text(VALID + "seed: 1\nllm:\n  epochs: 2\n  batch_size: 4\n  strategies: [full, l2_sp]\nretrieval:\n")
-    two.write_text("llm:\n  epochs: 3\n  strategies: [lora]\nrun: two\nsynthesis: {kinds: {keyword: 5}}\n")
-    config = load_config(
-        [one, str(two)], ["llm.batch_size=16", "run=three", "embedding.strategies=[{lora: {rank: 2}}]"]
-    )
-    assert (config.seed, config.run) == (1, "three")
-    assert (config.llm.epochs, config.llm.batch_size) == (3, 16)
-    assert config.llm.strategies == [PluginSpec(name="lora")]
-    assert config.embedding.strategies == [PluginSpec(name="lora", settings={"rank": 2})]
-    assert config.synthesis.kinds == {"keyword": 5}
-
-
-def test_an_override_can_take_a_value_back(tmp_path: Path) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text("data: {documents: d}\nllm: {max_examples: 5}\n")
-    config = load_config([path], ["data.documents=", "data.beir=b", "llm.max_examples=null"])
-    assert (config.data.documents, config.data.beir, config.llm.max_examples) == (None, "b", None)
-
-
-def test_an_empty_section_changes_nothing(tmp_path: Path) -> None:
-    one, two, three = tmp_path / "1.yaml", tmp_path / "2.yaml", tmp_path / "3.yaml"
-    one.write_text(VALID + "llm:\n  epochs: 2\n")
-    two.write_text("llm:\n  # epochs: 3\n")
-    three.write_text("# nothing\n")
-    assert load_config([one, two, three]).llm.epochs == 2
-
-
-def test_files_may_be_left_out() -> None:
-    assert load_config([], ["data.beir=b"]).data.beir == "b"
-    with pytest.raises(UserError, match=r"command line: data\.documents is missing"):
-        load_config([])
-
-
 @pytest.mark.parametrize(
     ("written", "read"),
     [("1e-4", 1e-4), ("2E+1", 20.0), (".5", 0.5), ("3", 3), ("3.", 3.0), ("auto", "auto")],
@@ -462,19 +314,6 @@ def test_numbers_read_as_numbers(written: str, read: object, tmp_path: Path) -> 
     path = tmp_path / "a.yaml"
     path.write_text(VALID + f"llm:\n  learning_rate: {written}\n")
     assert load_config([path]).llm.learning_rate == read
-
-
-@pytest.mark.parametrize("name", ["2024", "2024-01-02", "on", "no", "007", "12_30", "0x1f", "1.0.2"])
-def test_names_read_as_text(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text(VALID + f"run: {name}\n")
-    assert load_config([path]).run == name
-
-
-def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_bytes(b"\xef\xbb\xbf" + VALID.encode())
-    assert load_config([path]).data.documents == "d"
 
 
 def test_dictionaries_from_python() -> None:

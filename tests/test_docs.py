@@ -9,7 +9,6 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
@@ -109,16 +108,6 @@ def exists(key: str) -> bool:
     return section in SECTIONS and name in SECTIONS[section].model_fields
 
 
-def strategies_table() -> ModuleType:
-    path = ROOT / "scripts" / "strategies_table.py"
-    spec = importlib.util.spec_from_file_location("strategies_table", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_pages_are_there() -> None:
     names = {page.name for page in PAGES}
     wanted = ["install", "data", "synthesis", "exchange", "tuning", "evaluation", "artifacts", "python", "commands"]
@@ -215,38 +204,6 @@ def test_every_command_is_described() -> None:
     lines = command_lines((ROOT / "docs" / "commands.md").read_text("utf-8"))
     described = {line.split()[1] for line in lines if len(line.split()) > 1}
     assert commands() <= described
-
-
-def test_the_table_of_strategies_is_fresh() -> None:
-    module = strategies_table()
-    text = (ROOT / "README.md").read_text("utf-8")
-    assert module.renewed(text) == text, "run python scripts/strategies_table.py"
-    assert module.main(["--check"]) == 0
-
-
-def test_a_stale_table_is_noticed_and_renewed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    module = strategies_table()
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{module.BEGIN}\nold\n{module.END}\nafter\n", "utf-8")
-    monkeypatch.setattr(module, "README", readme)
-    assert module.main(["--check"]) == 1
-    assert "stale" in capsys.readouterr().err
-    assert "old" in readme.read_text("utf-8")
-    assert module.main([]) == 0
-    assert module.main(["--check"]) == 0
-    lines = readme.read_text("utf-8").split("\n")
-    assert (lines[0], lines[-2]) == ("before", "after")
-    names = re.findall(r"^\| `(\w+)` \|", readme.read_text("utf-8"), re.MULTILINE)
-    assert sorted(names) == plugins.names("strategy")
-
-
-@pytest.mark.parametrize("text", ["", "{END}{BEGIN}", "{BEGIN}{BEGIN}{END}", "{BEGIN}{END}{END}"])
-def test_markers_that_do_not_fit_are_an_error(text: str) -> None:
-    module = strategies_table()
-    with pytest.raises(ValueError, match="once each"):
-        module.renewed(text.format(BEGIN=module.BEGIN, END=module.END))
 
 
 def test_the_checks_see_what_is_wrong() -> None:

@@ -22,7 +22,8 @@ from raglift.serve.result import read_status
 from raglift.synthesis.hard_negatives import load_pairs
 from raglift.synthesis.review_file import read_rows, write_rows
 from raglift.workspace import hold
-from tests.tiny import QUESTIONS, SENTENCES
+from tests.small_runs import small_config, write_documents, write_questions
+from tests.tiny import QUESTIONS
 
 pytestmark = pytest.mark.slow
 
@@ -37,35 +38,22 @@ STAGES = [
     "llm",
     "evaluation",
 ]
-AUDIT = {"audit_ngrams": 1.0, "audit_questions": 1.0}
-"""The documents are alike, and to a random embedding model all questions are."""
 ANSWERED = [*QUESTIONS, ("Who painted the harbour wall?", None)]
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, tiny_llm: Path, tiny_embedding: Path) -> dict[str, Any]:
-    """Eight documents, nine human questions, everything small, no filter (a random writer writes nonsense)."""
+    """Eight documents, nine human questions, everything small."""
     folder = tmp_path_factory.mktemp("documents")
-    for number, sentence in enumerate(SENTENCES[:8]):
-        more = " ".join(f"In year {year} of volume {number} this was written down again." for year in range(8))
-        (folder / f"{number}.md").write_text(f"# Page {number}\n\n{sentence} {more}\n", encoding="utf-8")
-    questions = folder / "questions.jsonl"
-    rows = [
-        {"id": f"q{i}", "question": asked, "answer": answer, "topics": [f"{i}.md"], "quotes": [SENTENCES[i]]}
-        if answer
-        else {"id": f"q{i}", "question": asked, "answer": None}
-        for i, (asked, answer) in enumerate(ANSWERED)
-    ]
-    questions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_documents(folder)
+    write_questions(folder, ANSWERED)
+    small = small_config(folder, tiny_llm, tiny_embedding)
     return {
+        **small,
         "run": "tiny",
-        "data": {"documents": str(folder), "questions": str(questions)},
-        "corpus": {"chunk_tokens": 40, "train": 0.5, "dev": 0.25, "test": 0.25, **AUDIT},
-        "synthesis": {"model": str(tiny_llm), "filters": [], "batch_size": 4},
-        "embedding": {"model": str(tiny_embedding), "batch_size": 4, "epochs": 2, "learning_rate": 1e-3},
-        "llm": {"model": str(tiny_llm), "epochs": 2, "batch_size": 2, "learning_rate": 5e-3, "max_new_tokens": 6},
-        "evaluation": {"similarity_model": str(tiny_embedding), "resamples": 200},
-        "runtime": {"dtype": "float32", "threads": 1, "checkpoint_seconds": 0.01},
+        "embedding": {**small["embedding"], "epochs": 2, "learning_rate": 1e-3},
+        "llm": {**small["llm"], "epochs": 2, "batch_size": 2, "learning_rate": 5e-3},
+        "runtime": {**small["runtime"], "checkpoint_seconds": 0.01},
     }
 
 

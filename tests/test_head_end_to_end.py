@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,9 @@ import pytest
 import raglift
 from raglift.index.store import FaissStore
 from raglift.training import embedding_stage, nudge_stage
-from tests.tiny import QUESTIONS, SENTENCES
+from tests.small_runs import small_config, write_documents, write_questions
+from tests.test_contracts import Rising
+from tests.tiny import QUESTIONS
 
 pytestmark = pytest.mark.slow
 
@@ -20,48 +21,24 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, tiny_llm: Path, tiny_embedding: Path) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("documents")
-    for number, sentence in enumerate(SENTENCES[:8]):
-        more = " ".join(f"In year {year} of volume {number} this was written down again." for year in range(8))
-        (folder / f"{number}.md").write_text(f"# Page {number}\n\n{sentence} {more}\n", encoding="utf-8")
-    questions = folder / "questions.jsonl"
-    rows = [
-        {"id": f"q{i}", "question": asked, "answer": answer, "topics": [f"{i}.md"], "quotes": [SENTENCES[i]]}
-        for i, (asked, answer) in enumerate(QUESTIONS)
-    ]
-    questions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    shares = {"train": 0.5, "dev": 0.25, "test": 0.25, "audit_ngrams": 1.0, "audit_questions": 1.0}
+    write_documents(folder)
+    write_questions(folder, QUESTIONS)
+    small = small_config(folder, tiny_llm, tiny_embedding)
     return {
+        **small,
         "run": "headed",
-        "data": {"documents": str(folder), "questions": str(questions)},
-        "corpus": {"chunk_tokens": 40, **shares},
-        "synthesis": {"model": str(tiny_llm), "filters": [], "batch_size": 4},
-        "embedding": {"model": str(tiny_embedding), "strategies": ["embedding_head"], "batch_size": 4, "epochs": 3},
+        "embedding": {**small["embedding"], "strategies": ["embedding_head"], "epochs": 3},
         "index": {"nudge": "M"},
-        "llm": {"model": str(tiny_llm), "strategies": [], "max_new_tokens": 6},
-        "evaluation": {"similarity_model": str(tiny_embedding), "resamples": 200},
-        "runtime": {"dtype": "float32", "threads": 1, "trackers": []},
+        "llm": {**small["llm"], "strategies": []},
+        "runtime": {**small["runtime"], "trackers": []},
     }
-
-
-class Later:
-    """Stands for a development score: whatever comes later is better."""
-
-    def __init__(self, *_: Any) -> None:
-        self.calls = 0
-
-    def __len__(self) -> int:
-        return 1
-
-    def __call__(self, _: Any) -> float:
-        self.calls += 1
-        return float(self.calls)
 
 
 def test_a_headed_and_nudged_run_serves_what_it_scored(
     config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = tmp_path / "indexes"
-    monkeypatch.setattr(embedding_stage, "DevScore", Later)
+    monkeypatch.setattr(embedding_stage, "DevScore", Rising)
     highest = iter(range(1000))
     monkeypatch.setattr(nudge_stage.DevRanking, "score", lambda *_: float(next(highest)))
     run = raglift.run({**config, "workspace": str(workspace)}, quiet=True)

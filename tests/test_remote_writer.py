@@ -18,9 +18,9 @@ import raglift
 from raglift.cli import main
 from raglift.errors import UserError
 from raglift.synthesis import llm_calls
+from tests.small_runs import small_config, write_documents
 from tests.synthesis.fake_server import FakeServer, serving
-from tests.synthesis.test_llm_writer import Local
-from tests.tiny import SENTENCES
+from tests.synthesis.llm_writing import Local
 
 pytestmark = pytest.mark.slow
 
@@ -33,21 +33,17 @@ def config(tmp_path: Path, tiny_llm: Path, tiny_embedding: Path, monkeypatch: py
     monkeypatch.setenv("SOME_KEY", KEY)
     monkeypatch.setattr(llm_calls, "FIRST_WAIT", 0.01)
     (tmp_path / "docs").mkdir()
-    for number, sentence in enumerate(SENTENCES[:8]):
-        more = " ".join(f"In year {year} of volume {number} this was written down again." for year in range(8))
-        (tmp_path / "docs" / f"{number}.md").write_text(f"# Page {number}\n\n{sentence} {more}\n", encoding="utf-8")
+    write_documents(tmp_path / "docs")
+    small = small_config(tmp_path / "docs", tiny_llm, tiny_embedding)
     return {
+        **small,  # the server asks nearly the same of every passage
         "run": "remote",
         "workspace": str(tmp_path / "indexes"),
         "data": {"documents": str(tmp_path / "docs")},
-        # The server asks nearly the same of every passage, and a random model finds all questions alike.
-        "corpus": {"chunk_tokens": 40, "train": 0.5, "dev": 0.25, "test": 0.25}
-        | {"audit_ngrams": 1.0, "audit_questions": 1.0},
         "synthesis": {"filters": ["answer_in_evidence"], "model": "no such model is looked for"},
-        "embedding": {"model": str(tiny_embedding), "strategies": []},
-        "llm": {"model": str(tiny_llm), "strategies": [], "max_new_tokens": 4},
-        "evaluation": {"similarity_model": str(tiny_embedding), "resamples": 50, "max_answers": 4},
-        "runtime": {"dtype": "float32", "threads": 1},
+        "embedding": {**small["embedding"], "strategies": []},
+        "llm": {**small["llm"], "strategies": [], "max_new_tokens": 4},
+        "evaluation": {**small["evaluation"], "resamples": 50, "max_answers": 4},
     }
 
 

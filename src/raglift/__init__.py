@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from raglift import exchange as exchange
     from raglift.api import estimate as estimate
     from raglift.api import evaluate as evaluate
+    from raglift.api import export_models as export_models
     from raglift.api import open_run as open_run
     from raglift.api import run as run
     from raglift.api import tune_head as tune_head
@@ -27,12 +28,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # seven times slower. Read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__all__ = ["__version__", "estimate", "evaluate", "exchange", "open_run", "run", "tune_head"]
+__all__ = ["__version__", "estimate", "evaluate", "exchange", "export_models", "open_run", "run", "tune_head"]
 
 
 def __getattr__(name: str) -> Any:
     """The Python API, imported when it is first used so that `import raglift` stays instant."""
-    if name in ("estimate", "evaluate", "open_run", "run", "tune_head"):
+    if name in ("estimate", "evaluate", "export_models", "open_run", "run", "tune_head"):
         from raglift import api
 
         return getattr(api, name)

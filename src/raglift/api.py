@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from raglift import pipeline
 from raglift.config import Config, config_from_dict, load_config
 from raglift.estimation import estimate as estimate_writing
 from raglift.progress import Progress
+from raglift.release import export
 from raglift.serve.evaluate import evaluate_on
 from raglift.serve.result import RunResult, open_run
 from raglift.training.head_stage import tune_head
 
-__all__ = ["estimate", "evaluate", "open_run", "run", "tune_head"]
+__all__ = ["estimate", "evaluate", "export_models", "open_run", "run", "tune_head"]
 
 
 def run(config: str | Path | Mapping[str, Any] | Config, quiet: bool = False, writer: LLM | None = None) -> RunResult:
@@ -76,3 +77,31 @@ def evaluate(run: RunResult | str | Path, data: str | Path, workspace: str | Pat
     """
     result = run if isinstance(run, RunResult) else open_run(run, workspace)
     return evaluate_on(result, Path(data))
+
+
+def export_models(
+    run: RunResult | str | Path,
+    to: str | Path,
+    targets: Sequence[str] = export.TARGETS,
+    adapter: bool = False,
+    workspace: str | Path = "indexes",
+) -> dict[str, Path | None]:
+    """Write a finished run's tuned models into a new folder, for libraries other than raglift.
+
+    Args:
+        to: A new folder.
+        targets: "embedding", "llm" or both.
+        adapter: Copy what is kept as a difference from the base as it is, instead of merging it.
+
+    Returns:
+        Target -> the folder of a whole model (or of an adapter, if asked for); None where the base won.
+
+    Raises:
+        UserError: There is no such run, there is something in `to`, or an adapter has no plain weights.
+
+    Example:
+        >>> SentenceTransformer(str(raglift.export_models("quickstart", "models")["embedding"]))
+    """
+    result = run if isinstance(run, RunResult) else open_run(run, workspace)
+    found = export.export_models(result, Path(to), targets, adapter)
+    return {each.target: each.folder for each in found}

@@ -1,4 +1,4 @@
-"""The commands that bring questions in and out: export, import, review, formats."""
+"""The commands that bring questions in and out, and tuned models out: export, import, review, formats."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from raglift.cli_output import Answer, Table
+from raglift.errors import UserError
 
 Add = Callable[[str, Any, str], argparse.ArgumentParser]
 
 
 def add_commands(add: Add, add_for_run: Add) -> None:
     """Put the commands on the parser; `add_for_run` gives those that take a run."""
-    export = add_for_run("export", _export, "Write a run's questions for another project.")
-    export.add_argument("--format", required=True, metavar="NAME", help="`raglift formats` lists them")
-    export.add_argument("--out", required=True, type=Path, metavar="PATH", help="a new file, or folder for beir")
+    export = add_for_run("export", _export, "Write a run's tuned models, or its questions, for other projects.")
+    either = export.add_mutually_exclusive_group(required=True)
+    either.add_argument("--to", type=Path, metavar="DIR", help="the tuned models go into this new folder")
+    either.add_argument("--format", metavar="NAME", help="the questions go out in it; `raglift formats` lists them")
+    export.add_argument("--model", choices=("embedding", "llm"), help="with --to: only this model (default: both)")
+    what = "with --to: adapters as they are, instead of whole models with merged weights"
+    export.add_argument("--adapter", action="store_true", help=what)
+    export.add_argument("--out", type=Path, metavar="PATH", help="with --format: a new file, or folder for beir")
     export.add_argument("--split", choices=("train", "dev", "test"), help="only these questions (default: all)")
     export.add_argument("--origin", choices=("synthetic", "human"), help="only these questions (default: all)")
     what = "what a passage is (default: chunks, unless a question is judged by document)"
@@ -34,6 +40,37 @@ def add_commands(add: Add, add_for_run: Add) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> Answer:
+    return _export_models(arguments) if arguments.to is not None else _export_questions(arguments)
+
+
+def _export_models(arguments: argparse.Namespace) -> Answer:
+    _refuse(arguments, "--to writes models", out=None, split=None, origin=None, passages="auto")
+    from raglift.release.export import TARGETS, export_models
+    from raglift.serve.result import open_run
+
+    run = open_run(arguments.run, arguments.workspace)
+    found = export_models(run, arguments.to, [arguments.model] if arguments.model else TARGETS, arguments.adapter)
+    value = {each.target: str(each.folder) if each.folder else None for each in found}
+    parts = [
+        f"{each.target}: {each.folder} ({'an adapter' if each.adapter else 'a whole model'})"
+        if each.folder
+        else f"{each.target}: the base won, so that there is no tuned model"
+        for each in found
+    ]
+    return Answer(value, parts, 0 if any(value.values()) else 3)
+
+
+def _refuse(arguments: argparse.Namespace, why: str, **unset: Any) -> None:
+    """Raise for an option that is not for what the command was asked for."""
+    given = [f"--{name}" for name, default in unset.items() if getattr(arguments, name) != default]
+    if given:
+        raise UserError(f"{given[0]} does not go with that.", f"{why}.", f"Leave {' and '.join(given)} out.")
+
+
+def _export_questions(arguments: argparse.Namespace) -> Answer:
+    _refuse(arguments, "--format writes questions", model=None, adapter=False)
+    if arguments.out is None:
+        raise UserError("--out is missing.", "--format writes questions, and they need a place.", "Add --out PATH.")
     from dataclasses import asdict
 
     from raglift.exchange.files import load, refuse_existing, write

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -10,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from raglift.artifacts import Store, write_json
-from raglift.config import Config, config_from_dict
+from raglift.artifacts import write_json
 from raglift.errors import UserError
 from raglift.models.adapters.bottleneck import ATTACHED
 from raglift.models.find import find_model
@@ -20,9 +18,10 @@ from raglift.serve.evaluate import evaluate_on
 from raglift.serve.result import RunResult, open_run, read_run
 from raglift.strategies.bottleneck_adapter import BottleneckAdapter
 from raglift.training.outcome import write_outcome
-from raglift.workspace import RUNS, STATE
+from raglift.workspace import STATE
 from tests import tasks
 from tests.models.test_bottleneck import stirred
+from tests.stored_runs import stored_run
 
 TARGETS: tuple[Target, ...] = ("embedding", "llm")
 
@@ -32,22 +31,12 @@ def run(tmp_path: Path, tiny_embedding: Path, tiny_llm: Path) -> RunResult:
     """A finished run that trained nothing, with base models of its own in `tmp_path / "models"`."""
     for target, model in zip(TARGETS, (tiny_embedding, tiny_llm), strict=True):
         shutil.copytree(model, tmp_path / "models" / target)
-    names = {target: str(tmp_path / "models" / target) for target in TARGETS}
-    config: Config = config_from_dict(
-        {"run": "demo", "data": {"documents": "d"}} | {target: {"model": name} for target, name in names.items()}
-    )
-    root = tmp_path / "indexes"
+    models = {target: tmp_path / "models" / target for target in TARGETS}
 
     def write(out: Path, target: Target) -> None:
-        write_outcome(out, target, find_model(names[target]), [], None, None)
+        write_outcome(out, target, find_model(str(models[target])), [], None, None)
 
-    for target in TARGETS:
-        Store(root).build(target, "k", partial(write, target=target))
-    stages = [{"name": target, "key": "k"} for target in TARGETS]
-    state = {"run": "demo", "state": "done", "stages": stages, "config": json.loads(config.model_dump_json())}
-    write_json(root / RUNS / "demo" / STATE, state)
-    write_json(root / RUNS / "demo" / "report.json", {"verdict": "better"})
-    return RunResult(root / RUNS / "demo")
+    return stored_run(tmp_path / "indexes", models, {target: partial(write, target=target) for target in TARGETS})
 
 
 def workspace(run: RunResult) -> Path:

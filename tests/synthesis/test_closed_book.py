@@ -38,7 +38,7 @@ from raglift.synthesis.llm_tasks import spent_so_far, unit_of
 from raglift.synthesis.llm_writer import write_with_llm
 from tests import tasks
 from tests.synthesis.fake_server import FakeServer, serving
-from tests.synthesis.test_llm_writer import PLAN, TEXTS
+from tests.synthesis.llm_writing import PLAN, TEXTS
 
 FACTOID, KEYWORD = (plugins.load("question kind", name) for name in ("factoid", "keyword"))
 RULES = Rules(load_filters(["closed_book", "form", "near_duplicate"]), lambda word: True, HumanExamples())

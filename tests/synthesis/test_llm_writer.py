@@ -8,89 +8,25 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from llama_index.core.llms import CompletionResponse, CustomLLM, LLMMetadata, MockLLM
+from llama_index.core.llms import CompletionResponse, MockLLM
 from llama_index.llms.openai_like import OpenAILike
 
 from raglift.config import SynthesisConfig, WriterConfig
 from raglift.errors import UserError
-from raglift.journal import Journal
-from raglift.progress import Progress
 from raglift.synthesis import llm_calls
-from raglift.synthesis.budget import BudgetSpentError
-from raglift.synthesis.llm_build import LLMWriter, llm_writer
-from raglift.synthesis.llm_estimate import estimate_llm
+from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.llm_tasks import CUT, REFUSED
-from raglift.synthesis.llm_writer import write_with_llm
-from raglift.synthesis.writer import Written, plan
-from tests import tasks
-from tests.synthesis.fake_server import FakeServer, reply_to, serving
-from tests.synthesis.test_writer import CHUNKS
+from raglift.synthesis.writer import Written
+from tests.synthesis.fake_server import FakeServer, serving
+from tests.synthesis.llm_writing import CALLS, KEY, PLAN, TEXTS, Local, passed, run, writer_for
 
-QUIET = Progress(quiet=True)
-KEY = "sk-very-secret-1234"
-PLAN = plan(CHUNKS, {"factoid": 2.0, "keyword": 1.0}, 1.0, None, 0)
-TEXTS = list(dict.fromkeys((item.kind, item.text) for item in PLAN))
-CALLS = sum(2 if kind == "factoid" else 1 for kind, _ in TEXTS)
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llm_calls, "FIRST_WAIT", 0.01)
-    monkeypatch.setenv("SOME_KEY", KEY)
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeServer]:
-    with serving(FakeServer()) as server:
-        yield server
-
-
-def writer_for(fake: FakeServer, **settings: Any) -> LLMWriter:
-    config = WriterConfig(kind="openai_like", url=fake.url, model="m", key_env="SOME_KEY", **settings)
-    writer = llm_writer(SynthesisConfig(writer=config), 0)
-    assert writer is not None
-    return writer
-
-
-def passed(llm: Any, **settings: Any) -> LLMWriter:
-    writer = llm_writer(SynthesisConfig(writer=WriterConfig(kind="python", **settings)), 0, llm)
-    assert writer is not None
-    return writer
-
-
-def run(writer: LLMWriter, path: Path, out: io.StringIO | None = None) -> tuple[list[Written], Counter[str]]:
-    journal = Journal(path)
-    try:
-        return write_with_llm(PLAN, writer, tasks.asking(), journal, Progress(stream=out or io.StringIO()))
-    finally:
-        journal.close()
-
-
-class Local(CustomLLM):
-    """What the server would say, without a server."""
-
-    @property
-    def metadata(self) -> LLMMetadata:
-        return LLMMetadata(model_name="local", num_output=64)
-
-    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        return CompletionResponse(text=reply_to(prompt))
-
-    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
-        raise NotImplementedError
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> list[Written]:
-    """What is written where nothing goes wrong."""
-    return run(passed(Local(), concurrency=1), tmp_path_factory.mktemp("expected") / "j.jsonl")[0]
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def test_what_is_written(fake: FakeServer, tmp_path: Path, expected: list[Written]) -> None:
@@ -305,62 +241,6 @@ def test_replies_that_are_cut_off(fake: FakeServer, tmp_path: Path) -> None:
     assert notes[CUT] == len(TEXTS)
     assert not any(item.answer for item in written)
     assert "raise synthesis.writer.output_tokens" in out.getvalue()
-
-
-def test_a_budget_stops_the_run_and_nothing_is_paid_for_twice(
-    fake: FakeServer, tmp_path: Path, expected: list[Written]
-) -> None:
-    fake.delay = 0.01
-    limits = [4_000, 8_000, 12_000]
-    for limit in limits:
-        with pytest.raises(BudgetSpentError, match="used up") as caught:
-            run(writer_for(fake, concurrency=6, max_tokens=limit), tmp_path / "j.jsonl")
-        assert limit - 4_000 < fake.tokens <= limit
-        assert f"{fake.tokens:,} tokens are spent" in caught.value.why
-        assert "run the same command again" in caught.value.fix
-    assert run(writer_for(fake, concurrency=6, max_tokens=30_000), tmp_path / "j.jsonl")[0] == expected
-    assert set(fake.finished.values()) == {1}
-    assert fake.requests == CALLS
-
-
-def test_a_budget_in_money(fake: FakeServer, tmp_path: Path, expected: list[Written]) -> None:
-    prices = {"price_in": 1.0, "price_out": 2.0}
-    with pytest.raises(BudgetSpentError, match="used up"):
-        run(writer_for(fake, max_money=0.005, **prices), tmp_path / "j.jsonl")
-    assert 0.002 < 1e-6 * fake.tokens < 0.005
-    assert run(writer_for(fake, max_money=5.0, **prices), tmp_path / "j.jsonl")[0] == expected
-    assert set(fake.finished.values()) == {1}
-
-
-def test_where_the_server_does_not_count_we_do(fake: FakeServer, tmp_path: Path) -> None:
-    fake.usage = False
-    with pytest.raises(BudgetSpentError, match="used up"):
-        run(writer_for(fake, max_tokens=3_000), tmp_path / "j.jsonl")
-    assert 3 <= fake.requests < CALLS
-
-
-def test_the_estimate(fake: FakeServer, tmp_path: Path) -> None:
-    writer = writer_for(fake, price_in=1.0, price_out=2.0)
-    estimate = estimate_llm(TEXTS, writer, tasks.asking(), QUIET)
-    assert fake.requests == 0
-    assert (estimate.calls, estimate.questions) == (CALLS, len(TEXTS))
-    run(writer, tmp_path / "j.jsonl")
-    assert estimate.likely.total == pytest.approx(fake.tokens, rel=0.3)
-    assert fake.tokens <= estimate.most.total
-    assert estimate.likely_money is not None
-    assert estimate.likely_money < estimate.likely.total * 2e-6
-    journal = Journal(tmp_path / "j.jsonl")
-    assert estimate_llm(TEXTS, writer, tasks.asking(), QUIET, journal).calls == 0
-    journal.close()
-
-
-def test_the_estimate_of_what_is_left(fake: FakeServer, tmp_path: Path) -> None:
-    fake.script = ["ok"] * 9 + [401] * 100
-    with pytest.raises(UserError, match="failed"):
-        run(writer_for(fake, concurrency=1), tmp_path / "j.jsonl")
-    journal = Journal(tmp_path / "j.jsonl")
-    assert estimate_llm(TEXTS, writer_for(fake), tasks.asking(), QUIET, journal).calls == CALLS - 9
-    journal.close()
 
 
 def test_ctrl_c_keeps_what_is_there(fake: FakeServer, tmp_path: Path, expected: list[Written]) -> None:

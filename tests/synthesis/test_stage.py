@@ -27,7 +27,7 @@ from raglift.synthesis.human_examples import HumanExample, HumanExamples
 from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.writer import Assignment, Written
 from tests import tasks
-from tests.synthesis.test_llm_writer import Local
+from tests.synthesis.llm_writing import Local
 from tests.tiny import SENTENCES
 
 TEXTS = [f"{one} {two}" for one, two in zip(SENTENCES[:4], SENTENCES[4:8], strict=True)]

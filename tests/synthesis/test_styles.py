@@ -26,7 +26,7 @@ from raglift.synthesis.llm_writer import write_with_llm
 from raglift.synthesis.styles._base import PromptStyle
 from raglift.synthesis.writer import Assignment, Writing, write
 from tests.synthesis.fake_server import FakeServer, serving
-from tests.synthesis.test_llm_writer import Local, passed, writer_for
+from tests.synthesis.llm_writing import Local, passed, writer_for
 from tests.tasks import RUNTIME
 from tests.tiny import SENTENCES
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from raglift import plugins
 from raglift.config import config_from_dict, dump_config, load_config
 from raglift.errors import UserError
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -74,38 +69,3 @@ def test_a_nested_objective_is_written_as_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(dump_config(config), "utf-8")
     assert load_config([tmp_path / "config.yaml"]) == config
     assert config.model_dump(mode="json")["embedding"]["objective"] == objective
-
-
-def objectives_table() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("objectives_table", ROOT / "scripts" / "objectives_table.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_tables_of_the_page_are_fresh() -> None:
-    module = objectives_table()
-    text = (ROOT / "docs" / "objectives.md").read_text("utf-8")
-    assert module.renewed(text) == text, "run python scripts/objectives_table.py"
-    assert module.main(["--check"]) == 0
-    for kind in ("objective", "teacher"):
-        for name in plugins.names(kind):
-            assert all(f"| `{name}` | `{field}` |" in text for field in plugins.load(kind, name).model_fields)
-
-
-def test_a_stale_table_is_noticed_and_renewed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    module = objectives_table()
-    page = tmp_path / "page.md"
-    page.write_text("".join(f"<!-- {n}:begin -->\nold\n<!-- {n}:end -->\n" for n in module.tables()), "utf-8")
-    monkeypatch.setattr(module, "PAGE", page)
-    assert module.main(["--check"]) == 1
-    assert "stale" in capsys.readouterr().err
-    assert "old" in page.read_text("utf-8")
-    assert module.main([]) == 0
-    assert module.main(["--check"]) == 0
-    with pytest.raises(ValueError, match="once each"):
-        module.renewed("")

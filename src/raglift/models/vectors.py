@@ -38,6 +38,13 @@ class Vectors(InputModule):
         self._table = np.zeros((0, dimension), dtype=np.float32)
         self.register_buffer("_place", torch.empty(0), persistent=False)  # knows the model's device and precision
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Vectors:
+        """A copy looks up in the same embedding, which may be large, or a client that cannot be copied."""
+        made = Vectors(self._encode, self._dimension)
+        place: Any = self._place
+        made._rows, made._table = dict(self._rows), self._table
+        return made.to(place.device, place.dtype).train(self.training)
+
     def get_embedding_dimension(self) -> int:
         """Width of a vector."""
         return self._dimension

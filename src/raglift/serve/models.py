@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 from raglift import plugins
 from raglift.config import Config
@@ -94,10 +94,8 @@ class Models:
         Raises:
             UserError: The adapter is damaged, or belongs to another base.
         """
-        name, encoder = f"{self._config.embedding.model}@{self.embedding_key(which)}", self.encoder(which)
-        if adapter is not None:
-            acting = Adapters(encoder.model).ensure(adapter)
-            name, encoder = f"{name}+{acting}", encoder.with_adapter(acting)
+        name = f"{self._config.embedding.model}@{self.embedding_key(which)}"
+        name, encoder = _adapted(name, self.encoder(which), adapter)
         # The encoder makes its own batches: the more texts it is given at once, the less goes into padding.
         return LiftEmbedding(encoder, name, adapter or self.path("embedding", which), embed_batch_size=2048)
 
@@ -120,10 +118,8 @@ class Models:
         Raises:
             UserError: The adapter is damaged, or belongs to another base.
         """
-        name, generator = f"{self._config.llm.model}@{self.llm_key(which)}", self.generator(which)
-        if adapter is not None:
-            acting = Adapters(generator.model).ensure(adapter)
-            name, generator = f"{name}+{acting}", generator.with_adapter(acting)
+        name = f"{self._config.llm.model}@{self.llm_key(which)}"
+        name, generator = _adapted(name, self.generator(which), adapter)
         return LiftLLM(
             generator,
             name=name,
@@ -154,3 +150,29 @@ class Models:
     def token_count(self, text: str) -> int:
         """Tokens of a text, by the language model's tokenizer."""
         return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+class _Switchable(Protocol):
+    """What serves one model's weights to several objects, an adapter acting in each."""
+
+    @property
+    def model(self) -> Any:
+        """The model in memory."""
+
+    def with_adapter(self, name: str | None) -> Self:
+        """This, on the same weights, with the named adapter acting."""
+
+
+_Serving = TypeVar("_Serving", bound=_Switchable)
+
+
+def _adapted(name: str, serving: _Serving, folder: Path | None) -> tuple[str, _Serving]:
+    """A model and its name, as they are, or with the bottleneck adapter in a folder acting.
+
+    Raises:
+        UserError: The adapter is damaged, or belongs to another base.
+    """
+    if folder is None:
+        return name, serving
+    acting = Adapters(serving.model).ensure(folder)
+    return f"{name}+{acting}", serving.with_adapter(acting)

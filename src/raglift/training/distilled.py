@@ -40,6 +40,18 @@ class Distilled(EmbeddingObjective):
         return self.teacher
 
 
+def teacher_scores(batch: Any) -> Tensor:
+    """The teacher's scores, (B, 1 + columns of hard negatives), NaN where a question has no such negative.
+
+    Raises:
+        ValueError: The batch carries none.
+    """
+    if getattr(batch, "scores", None) is None:
+        raise ValueError("the batch carries no teacher's scores")
+    scores: Tensor = batch.scores
+    return scores
+
+
 def taught(vectors: list[Tensor], batch: Any, scale: float) -> tuple[Tensor, Tensor, Tensor]:
     """The student's scores of each question's passage and hard negatives, the teacher's, and where there are any.
 
@@ -49,9 +61,7 @@ def taught(vectors: list[Tensor], batch: Any, scale: float) -> tuple[Tensor, Ten
     Raises:
         ValueError: The batch carries no teacher's scores.
     """
-    if getattr(batch, "scores", None) is None:
-        raise ValueError("the batch carries no teacher's scores")
-    teacher: Tensor = batch.scores
+    teacher = teacher_scores(batch)
     with torch.autocast(teacher.device.type, enabled=False):
         units = [torch.nn.functional.normalize(found.float(), dim=1) for found in vectors]
         everyone = torch.arange(len(teacher), device=teacher.device)

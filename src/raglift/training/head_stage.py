@@ -18,7 +18,8 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 
 from raglift.artifacts import WORK, write_atomic
-from raglift.config import EmbeddingConfig
+from raglift.config import EmbeddingConfig, PluginSpec
+from raglift.config_check import check_objective
 from raglift.errors import UserError
 from raglift.job import Job
 from raglift.models.device import Runtime
@@ -31,7 +32,7 @@ from raglift.progress import Progress
 from raglift.records import content_id
 from raglift.training import recipe
 from raglift.training.loop import Task, fit
-from raglift.training.outcome import objective_of, strategies_of
+from raglift.training.outcome import embedding_objective_of, strategies_of
 from raglift.training.pairs import Pair, PairBatches, asked
 
 _BLOCK = 256
@@ -70,7 +71,8 @@ def tune_head(
         settings: Keys of a config's section `embedding`: epochs, learning_rate, batch_size, objective, ...
 
     Raises:
-        UserError: Too little to train on or to choose by, or vectors of several widths. ValidationError: A bad setting.
+        UserError: Too little to train on or to choose by, vectors of several widths, or an objective that cannot learn
+            from pairs alone. ValidationError: A bad setting.
 
     Example:
         >>> headed = raglift.tune_head(embedding, pairs, head={"layers": 2}, epochs=5)
@@ -78,6 +80,7 @@ def tune_head(
     """
     given = {"strategies": [{"embedding_head": dict(head or {})}, "weight_interpolation"]} | settings
     config = EmbeddingConfig.model_validate(given)
+    _check_objective(config.objective)
     train, held = (list(pairs), list(dev)) if dev is not None else _held_out(pairs, seed)
     if len(train) < 2 or not held:
         raise UserError(
@@ -93,6 +96,18 @@ def tune_head(
         if folder is not None:
             headed.save(folder)
     return headed
+
+
+def _check_objective(spec: PluginSpec) -> None:
+    problems = [message for _, message in check_objective("embedding", spec)]
+    if not problems and embedding_objective_of(spec).needs_teacher() is not None:
+        problems = [f"{spec.name!r} learns a teacher's scores of hard negatives, and pairs have none."]
+    if problems:
+        raise UserError(
+            "The objective cannot train a head on pairs.",
+            "; ".join(problems),
+            "Take multiple_negatives, gist or matryoshka, or tune the embedding in a run, which finds hard negatives.",
+        )
 
 
 def _held_out(pairs: Sequence[tuple[str, str]], seed: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -124,7 +139,7 @@ def _tune(
     strategies = strategies_of(config.strategies)
     batches = PairBatches(rows, {}, model, config.batch_size, job.seed)
     loop = recipe.loop_settings(config, "embedding", strategies, len(rows), len(batches))
-    objective = objective_of(config.objective)
+    objective = embedding_objective_of(config.objective)
     task = Task("embedding", batches, objective.build(model), DevScore(held, every), objective.weight)
     named = (embedding.class_name(), embedding.model_name, config.model_dump_json())
     work = replace(job, out=job.out / WORK / content_id(*named, job.seed, list(train), list(held), every))

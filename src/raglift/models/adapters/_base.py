@@ -13,9 +13,11 @@ class AdapterFormat(Protocol):
 
     Attributes:
         marker: The file in a folder that says that the folder is of this form.
+        merges: Whether `attach` leaves nothing but the base's own weights, so that the whole can be saved.
     """
 
     marker: str
+    merges: bool
 
     def attach(self, model: nn.Module, folder: Path) -> nn.Module:
         """The base with the difference in it: merged into its weights where the form allows that."""

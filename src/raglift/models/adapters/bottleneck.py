@@ -57,6 +57,7 @@ class BottleneckFolder:
     """An adapter that `write` wrote; it cannot be merged, and acts beside the base's weights."""
 
     marker = "bottleneck.json"
+    merges = False
 
     def attach(self, model: nn.Module, folder: Path) -> nn.Module:
         """The base with the adapter acting in it."""

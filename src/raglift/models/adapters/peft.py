@@ -13,6 +13,7 @@ class Peft:
     """An adapter that PEFT wrote; merged into the weights."""
 
     marker = "adapter_config.json"
+    merges = True
 
     def attach(self, model: nn.Module, folder: Path) -> nn.Module:
         """The base with the adapter merged into it."""

@@ -41,6 +41,7 @@ class Sparse:
     """New values for some entries of the base's weights; written into them."""
 
     marker = FILE
+    merges = True
 
     def attach(self, model: nn.Module, folder: Path) -> nn.Module:
         """The base with its changed entries in their places.

@@ -68,15 +68,7 @@ class Gist(EmbeddingObjective):
                 "It looks up words in a table, and sentence-transformers' GISTEmbed needs a transformer.",
                 "Use multiple_negatives.",
             )
-        loss = _Guided(
-            model,
-            guide,
-            temperature=self.temperature,
-            margin_strategy=self.margin_strategy,
-            margin=self.margin,
-            contrast_anchors=self.contrast_anchors,
-            contrast_positives=self.contrast_positives,
-        )
+        loss = _Guided(self)
         guided = _once_a_batch(lambda batch: _vectors(guide, batch, own_words=self.guide is not None))
 
         def compute(vectors: list[Tensor], batch: Any) -> Tensor:
@@ -96,7 +88,22 @@ class Gist(EmbeddingObjective):
 
 
 class _Guided(CachedGISTEmbedLoss):
-    """The library's loss stage, which takes any number of hard negatives; cosines in float32 by one matrix product."""
+    """The library's loss stage, which takes any number of hard negatives; cosines in float32 by one matrix product.
+
+    The library's own constructor asks both models for a tokenizer, which the loss stage does not use and an embedding
+    that is looked up does not have.
+    """
+
+    def __init__(self, settings: Gist) -> None:
+        nn.Module.__init__(self)
+        self.temperature = settings.temperature
+        self.margin_strategy = settings.margin_strategy
+        self.margin = settings.margin
+        self.contrast_anchors = settings.contrast_anchors
+        self.contrast_positives = settings.contrast_positives
+        self.gather_across_devices = False
+        self.show_progress_bar = False
+        self.cross_entropy_loss = nn.CrossEntropyLoss()
 
     def sim_matrix(self, embed1: Tensor, embed2: Tensor) -> Tensor:
         """Cosines (N, M) of rows."""

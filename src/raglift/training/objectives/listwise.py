@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from raglift.training.distilled import Distilled, taught
+from raglift.training.distilled import Distilled, taught, teacher_scores
 from raglift.training.embedding_objective import Compare
 
 
@@ -24,6 +24,7 @@ class Listwise(Distilled):
 
     when: ClassVar[str] = "several hard negatives a question; the order matters, not the teacher's scale"
     paper: ClassVar[str] = "Lin et al. 2021"
+    version: ClassVar[int] = 2
 
     temperature: float = Field(default=1.0, gt=0, description="what both sides' scores are divided by")
 
@@ -39,6 +40,10 @@ class Listwise(Distilled):
             return divergence.sum(1).mean() * self.temperature**2
 
         return compute
+
+    def weight(self, batch: Any) -> float:
+        """The batch's questions, of which the loss is the mean."""
+        return float(len(teacher_scores(batch)))
 
 
 PLUGIN = Listwise

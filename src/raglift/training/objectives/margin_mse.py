@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from raglift.training.distilled import Distilled, taught
+from raglift.training.distilled import Distilled, taught, teacher_scores
 from raglift.training.embedding_objective import Compare
 
 
@@ -20,6 +20,7 @@ class MarginMse(Distilled):
 
     when: ClassVar[str] = "hard negatives, and a teacher whose scores are of the order of `scale` times a cosine"
     paper: ClassVar[str] = "Hofstätter et al. 2020, Margin-MSE"
+    version: ClassVar[int] = 2
 
     def compare(self, model: nn.Module) -> Compare:
         """The loss as a function of vectors: a mean over the batch's hard negatives."""
@@ -31,6 +32,10 @@ class MarginMse(Distilled):
             return errors.square().mean()
 
         return compute
+
+    def weight(self, batch: Any) -> float:
+        """The batch's hard negatives, of which the loss is the mean."""
+        return float((~teacher_scores(batch)[:, 1:].isnan()).sum())
 
 
 PLUGIN = MarginMse

@@ -94,6 +94,10 @@ class Matryoshka(EmbeddingObjective):
         """Texts that go through the model at once, as the inner objective says."""
         return self.inner.chunk()
 
+    def weight(self, batch: Any) -> float:
+        """What a batch counts under the inner objective."""
+        return self.inner.weight(batch)
+
     def compare(self, model: nn.Module) -> Compare:
         """The loss as a function of vectors.
 
