@@ -279,6 +279,8 @@ class RuntimeConfig(Section):
     """Tokens encoded at once outside of training; "auto" goes by the device."""
     trackers: list[Literal["tensorboard", "mlflow", "wandb", "trackio"]] = Field(default=["tensorboard"])
     """Where trainings are logged; TensorBoard's files lie in the workspace's `logs`. An empty list logs nowhere."""
+    forecast: bool = True
+    """Whether a training tries two steps first, to say how long it will take and to refuse what memory cannot hold."""
 
 
 class Config(Section):
