@@ -20,7 +20,7 @@ from raglift.config import (
     load_config,
 )
 from raglift.errors import UserError
-from tests.stand_ins import NAMES, Lora, load_plugin
+from tests.stand_ins import NAMES, Lora, Strategy, load_plugin
 
 
 @pytest.fixture(autouse=True)
@@ -314,6 +314,60 @@ def test_numbers_read_as_numbers(written: str, read: object, tmp_path: Path) -> 
     path = tmp_path / "a.yaml"
     path.write_text(VALID + f"llm:\n  learning_rate: {written}\n")
     assert load_config([path]).llm.learning_rate == read
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("sweep: []", "llm.sweep must not be empty: name a learning rate, or 'auto'"),
+        ("sweep: 1e-4", "llm.sweep must be 'auto', null or a list of learning rates, not 0.0001"),
+        ("sweep: often", "llm.sweep must be 'auto', null or a list of learning rates, not 'often'"),
+        ("sweep: [1e-4, -1]", "llm.sweep must hold numbers above 0, not -1"),
+        ("sweep: [1e-4, auto]", "llm.sweep must hold numbers above 0, not 'auto'"),
+        ("sweep: [1e-4, true]", "llm.sweep must hold numbers above 0, not True"),
+        ("sweep: [.inf]", "llm.sweep must hold numbers above 0, not inf"),
+        ("sweep: [1e-4, 2e-4, 0.0001]", "llm.sweep names one of them twice: [0.0001, 0.0002, 0.0001]"),
+        ("sweep: [1, 1.0]", "llm.sweep names one of them twice: [1, 1.0]"),
+        ("{sweep: [1e-4], strategies: []}", "llm.sweep has nothing to train: llm.strategies is empty"),
+        ("{learning_curve: true, strategies: []}", "llm.learning_curve has nothing to train"),
+        ("learning_curve: null", "llm.learning_curve must be true, false or a list of shares of the training set"),
+        ("learning_curve: 0.5", "llm.learning_curve must be true, false or a list of shares"),
+        ("learning_curve: []", "llm.learning_curve must not be empty: name a share below 1, or say true"),
+        ("learning_curve: [1]", "llm.learning_curve must name a share below 1 too"),
+        ("learning_curve: [0.5, 25]", "llm.learning_curve must hold shares above 0 and at most 1, not 25"),
+        ("learning_curve: [0]", "llm.learning_curve must hold shares above 0 and at most 1, not 0"),
+        ("learning_curve: [0.5, true]", "llm.learning_curve must hold shares above 0 and at most 1, not True"),
+        ("learning_curve: [0.5, 0.5]", "llm.learning_curve names one of them twice"),
+    ],
+)
+def test_further_trainings_that_make_no_sense(written: str, expected: str, tmp_path: Path) -> None:
+    told = mistakes(VALID + f"llm: {written if written.startswith('{') else '{' + written + '}'}\n", tmp_path)
+    assert f"a.yaml:2: {expected}" in told
+
+
+def test_a_sweep_around_no_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Strategy, "learning_rate", lambda self, target: None, raising=False)
+    told = mistakes(VALID + "llm: {sweep: auto, strategies: [l2_sp]}\n", tmp_path)
+    assert "llm.sweep: 'auto' goes around a strategy's own rate, and l2_sp has none: list the rates, or set " in told
+    path = tmp_path / "a.yaml"
+    path.write_text(VALID + "llm: {sweep: auto, strategies: [l2_sp], learning_rate: 1e-4}\n")
+    assert load_config([path]).llm.sweep == "auto"
+    monkeypatch.setattr(Strategy, "learning_rate", lambda self, target: 1e-4)
+    path.write_text(VALID + "llm: {sweep: auto, strategies: [l2_sp]}\n")
+    assert load_config([path]).llm.sweep == "auto"
+
+
+@pytest.mark.parametrize(
+    ("written", "shares"),
+    [("true", (0.25, 0.5)), ("false", ()), ("[0.5, 0.1]", (0.1, 0.5)), ("[1, 0.5]", (0.5,)), ("[0.3]", (0.3,))],
+)
+def test_shares_of_a_learning_curve(written: str, shares: tuple[float, ...], tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(VALID + f"embedding: {{learning_curve: {written}, sweep: [1e-4, 3]}}\n")
+    config = load_config([path])
+    assert config.embedding.curve_shares == shares
+    assert config.embedding.sweep == [1e-4, 3.0]
+    assert config_from_dict(config.model_dump(mode="json")) == config
 
 
 def test_dictionaries_from_python() -> None:

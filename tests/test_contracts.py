@@ -29,11 +29,12 @@ from raglift.models.llm import load_causal_lm, load_tokenizer
 from raglift.progress import Progress
 from raglift.records import Target
 from raglift.training import embedding_stage, llm_stage
+from raglift.training.forecast import FEWEST
 from raglift.training.loop import Fitted, Task, fit
 from raglift.training.outcome import read_outcome
 from raglift.training.parameters import trainable
 from tests import tasks
-from tests.fits import STEPS, Killed, killing, rate_of, run_fit, specs_named, strategies_named
+from tests.fits import EVALUATIONS, STEPS, Killed, killing, rate_of, run_fit, specs_named, strategies_named
 from tests.tasks import RUNTIME, bits, same
 
 Combination = tuple[Target, tuple[str, ...]]
@@ -189,6 +190,20 @@ def test_killed_and_resumed_equals_never_killed(
         run_fit(target, names, folders[target], tmp_path, change=kill)
     resumed = run_fit(target, names, folders[target], tmp_path)
     assert_equal_fits(resumed, uncut(target, names, RUNTIME), f"killed at {where}, call {at}")
+
+
+@every_strategy
+def test_steps_that_were_tried_before_the_first_leave_no_trace(
+    target: Target, names: tuple[str, ...], folders: dict[Target, Path], tmp_path: Path
+) -> None:
+    found = [
+        run_fit(target, names, folders[target], tmp_path / str(trying), runtime=runtime, steps=FEWEST)
+        for trying in (True, False)
+        for runtime in [replace(RUNTIME, forecast=trying)]
+    ]
+    assert_equal_fits(found[0], (found[1], bits(found[1].model)), "two steps tried")
+    further = sum(strategy.further_scorings(EVALUATIONS) for strategy in strategies_named(names))
+    assert len(found[0].candidates) <= 1 + EVALUATIONS + further, "more scorings than a forecast counts"
 
 
 @pytest.mark.parametrize(("target", "names"), [("embedding", ("full",)), ("llm", ("full",)), ("llm", ("lora",))])

@@ -24,7 +24,7 @@ from raglift.synthesis.hard_negatives import load_pairs
 from raglift.synthesis.review_file import read_rows, write_rows
 from raglift.workspace import hold
 from tests.small_runs import small_config, write_documents, write_questions
-from tests.tiny import QUESTIONS
+from tests.tiny import QUESTIONS, SENTENCES
 
 pytestmark = pytest.mark.slow
 

@@ -82,6 +82,21 @@ def test_stages_that_are_done_are_not_done_again(tmp_path: Path) -> None:
     assert "[1] corpus: already done" in stream.getvalue()
 
 
+def test_of_several_artifacts_of_a_stage_the_run_goes_on_with_one(tmp_path: Path) -> None:
+    progress, stream = display()
+    with Runner(config(tmp_path), progress) as runner:
+        made = {n: runner.stage("llm", 1, {"n": n}, {}, write, f"llm ({n})") for n in (1, 2)}
+        assert {artifact.path.parent.name for artifact in made.values()} == {"llm"}
+        assert runner.folders == {f"llm ({n})": artifact.path for n, artifact in made.items()}
+        runner.go_on_with("llm (2)", "llm")
+        assert runner.folders == {"llm (1)": made[1].path, "llm": made[2].path}
+        assert {stage["name"]: stage["key"] for stage in state(runner)["stages"]} == {
+            "llm (1)": made[1].key,
+            "llm": made[2].key,
+        }
+    assert "[1] llm (1): done in" in stream.getvalue()
+
+
 def test_a_damaged_stage_is_said_and_built_again(tmp_path: Path) -> None:
     with Runner(config(tmp_path), display()[0]) as runner:
         path = runner.stage("corpus", 1, {}, {}, write).path

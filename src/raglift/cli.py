@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from raglift.cli_exchange import add_commands
-from raglift.cli_output import Answer, Table, as_json, as_text, number, score_tables, write
+from raglift.cli_output import Answer, Table, as_json, as_text, number, score_tables, trial_tables, write
 from raglift.errors import UserError
 
 DONE, MISTAKE, NOTHING_BEAT_THE_BASE, INTERRUPTED = 0, 2, 3, 130
@@ -175,7 +175,12 @@ def _report(arguments: argparse.Namespace) -> Answer:
 
     result = read_run(arguments.run, arguments.workspace)
     report = result.report
-    parts = [f"Report: {result.folder / 'report.html'}", report["verdict"], *score_tables(report)]
+    parts = [
+        f"Report: {result.folder / 'report.html'}",
+        report["verdict"],
+        *score_tables(report),
+        *trial_tables(report),
+    ]
     return Answer(report, parts)
 
 

@@ -61,6 +61,27 @@ def _score(score: dict[str, Any] | None) -> str:
     return f"{score['value']:.3f}{interval}" + (f" ({coverage:.0%} scored)" if coverage not in (None, 1) else "")
 
 
+def trial_tables(report: dict[str, Any]) -> list[Table]:
+    """The learning rates that were tried and the learning curves, where a report has any."""
+    tables = []
+    for target, found in report.get("training", {}).items():
+        for key, title, first in (
+            ("sweep", "learning rates", ("learning_rate",)),
+            ("curve", "learning curve", ("share", "examples")),
+        ):
+            columns = (*first, "dev", "chosen", "loss", "seconds", *(("kept",) if key == "sweep" else ()))
+            rows = [[_cell(row.get(column)) for column in columns] for row in found.get(key) or ()]
+            if rows:
+                tables.append(Table(f"{title}, {target}", columns, rows))
+    return tables
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return f"{value:.4g}" if isinstance(value, float) else str("" if value is None else value)
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """The value with so many decimals; nothing for None."""
     return "" if value is None else f"{value:.{digits}f}"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raglift.config_check import check_negatives, check_objective, check_specs, place, validate
+from raglift.config_check import check_negatives, check_objective, check_specs, check_trials, place, validate
 from raglift.config_fields import PluginSpec, Section
 from raglift.config_schema import (
     Config,
@@ -103,14 +103,16 @@ def check_tuning(config: Config) -> list[tuple[tuple[str | int, ...], str]]:
     """What is wrong with strategies and objectives: (path to the key, message), in the order of the configuration.
 
     Unknown names, hyper-parameters that the plug-in refuses, plug-ins that are not for the model that they are listed
-    for, and two strategies on one axis. Imports what is listed.
+    for, two strategies on one axis, and further trainings of nothing. Imports what is listed.
     """
-    problems = []
+    problems: list[tuple[tuple[str | int, ...], str]] = []
     for target in ("embedding", "llm"):
         for path, message in check_specs(target, getattr(config, target).strategies):
             problems.append(((target, "strategies", *path), f"{target}.strategies: {message}"))
         for path, message in check_objective(target, getattr(config, target).objective):
             problems.append(((target, "objective", *path), f"{target}.objective: {message}"))
+        if not any(path[:2] == (target, "strategies") for path, _ in problems):
+            problems += [((target, key), message) for key, message in check_trials(target, getattr(config, target))]
     if not any(path[:2] == ("embedding", "objective") for path, _ in problems):
         for message in check_negatives(config.embedding.objective, config.embedding.hard_negatives):
             problems.append((("embedding", "objective"), f"embedding.objective: {message}"))

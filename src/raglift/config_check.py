@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, to_json
@@ -13,6 +13,9 @@ from raglift import plugins
 from raglift.config_fields import WRONG, PluginSpec, shown
 from raglift.config_yaml import Node, Problem, Where, locate, remove, to_python
 from raglift.errors import UserError
+
+if TYPE_CHECKING:
+    from raglift.config_schema import TuningConfig
 
 KeyPath = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
@@ -189,6 +192,23 @@ def _without_depth(strategies: Sequence[tuple[int, str, Any]]) -> list[tuple[Key
         for _, other, owner in strategies
         if strategy.by_depth and not owner.layered
     ]
+
+
+def check_trials(target: str, section: TuningConfig) -> list[tuple[str, str]]:
+    """What is wrong with the further trainings of one target, whose strategies are in themselves sound: (key, message).
+
+    A sweep and a learning curve need something to train, and a sweep around the usual rate needs one.
+    """
+    if not section.strategies:
+        wanted = [key for key in ("sweep", "learning_curve") if getattr(section, key)]
+        return [(key, f"{target}.{key} has nothing to train: {target}.strategies is empty") for key in wanted]
+    if section.sweep == section.learning_rate == "auto":
+        strategies = [plugins.load("strategy", spec.name)(**spec.settings) for spec in section.strategies]
+        if all(strategy.learning_rate(target) is None for strategy in strategies):
+            names = " and ".join(spec.name for spec in section.strategies)
+            why = f"'auto' goes around a strategy's own rate, and {names} has none"
+            return [("sweep", f"{target}.sweep: {why}: list the rates, or set {target}.learning_rate")]
+    return []
 
 
 def check_objective(target: str, spec: PluginSpec) -> list[tuple[KeyPath, str]]:

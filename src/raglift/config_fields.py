@@ -80,6 +80,37 @@ def _auto_or(number: type[int] | type[float]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _distinct(value: object, least: str) -> None:
+    """Refuse a list that is empty, or that holds something twice, in words that say what it needs at least."""
+    if isinstance(value, list):
+        if not value:
+            raise wrong(f"must not be empty: name {least}")
+        if len({repr(float(each)) if isinstance(each, int | float) else repr(each) for each in value}) < len(value):
+            raise wrong(f"names one of them twice: {shown(value)}")
+
+
+def _rates(value: object) -> object:
+    if value is not None and value != "auto" and not isinstance(value, list):
+        raise wrong(f"must be 'auto', null or a list of learning rates, not {shown(value)}")
+    _distinct(value, "a learning rate, or 'auto'")
+    for rate in value if isinstance(value, list) else ():
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+            raise wrong(f"must hold numbers above 0, not {shown(rate)}")
+    return value
+
+
+def _shares(value: object) -> object:
+    if not isinstance(value, bool | list):
+        raise wrong(f"must be true, false or a list of shares of the training set, not {shown(value)}")
+    _distinct(value, "a share below 1, or say true")
+    for share in value if isinstance(value, list) else ():
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+            raise wrong(f"must hold shares above 0 and at most 1, not {shown(share)}")
+    if value == [1]:
+        raise wrong("must name a share below 1 too: the whole training set is trained on anyway")
+    return value
+
+
 _COMMON_METRICS = ["nDCG@10", "RR@10", "R@5", "R@10", "P@5", "Success@5", "AP", "Rprec"]
 
 
@@ -135,6 +166,8 @@ Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(gt=0, le=1e300)]
 """Bounded, so that a sum of weights is a number."""
 AutoFloat = Annotated[float | Literal["auto"], _auto_or(float)]
+Sweep = Annotated[list[Positive] | Literal["auto"] | None, BeforeValidator(_rates)]
+Curve = Annotated[bool | list[PositiveShare], BeforeValidator(_shares)]
 AutoInt = Annotated[int | Literal["auto"], _auto_or(int)]
 RetrievalMetric = Annotated[str, AfterValidator(_retrieval_metric)]
 Chunker = Annotated[str, _plugin("chunker")]

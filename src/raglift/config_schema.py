@@ -13,6 +13,7 @@ from raglift.config_fields import (
     AutoInt,
     Chunker,
     Count,
+    Curve,
     Name,
     NotNegative,
     NotNegativeInt,
@@ -28,6 +29,7 @@ from raglift.config_fields import (
     Seed,
     Share,
     Spec,
+    Sweep,
     Tokens,
     wrong,
 )
@@ -151,6 +153,18 @@ class TuningConfig(Section):
     """Batches whose gradients make one step."""
     patience: Count | None = None
     """Scorings in a row without a new best after which training ends; null: never early."""
+    sweep: Sweep = None
+    """Learning rates that are tried in the place of `learning_rate`, each a training of its own, among which the
+    development split chooses; "auto": a third of it, itself and three times as much."""
+    learning_curve: Curve = False
+    """Shares of the training set that are trained on too, to see whether more data would pay; true: 0.25 and 0.5."""
+
+    @property
+    def curve_shares(self) -> tuple[float, ...]:
+        """The shares of the learning curve, rising and without the whole; none where no curve is wanted."""
+        if isinstance(self.learning_curve, bool):
+            return (0.25, 0.5) if self.learning_curve else ()
+        return tuple(sorted(share for share in self.learning_curve if share < 1))
 
 
 _ABOUT = {name: field.description for name, field in TuningConfig.model_fields.items()}
@@ -279,6 +293,8 @@ class RuntimeConfig(Section):
     """Tokens encoded at once outside of training; "auto" goes by the device."""
     trackers: list[Literal["tensorboard", "mlflow", "wandb", "trackio"]] = Field(default=["tensorboard"])
     """Where trainings are logged; TensorBoard's files lie in the workspace's `logs`. An empty list logs nowhere."""
+    forecast: bool = True
+    """Whether a training tries two steps first, to say how long it will take and to refuse what memory cannot hold."""
 
 
 class Config(Section):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from llama_index.core.llms import LLM
 
 from raglift import plugins
 from raglift.artifacts import Artifact, write_atomic, write_json
-from raglift.config import Config, TuningConfig
+from raglift.config import Config, EmbeddingConfig, LLMConfig, TuningConfig
 from raglift.corpus import audit
 from raglift.corpus import stage as corpus_stage
 from raglift.corpus.human import warn_of_dropped
@@ -42,12 +45,14 @@ from raglift.synthesis.human_examples import warn_of_left_out
 from raglift.synthesis.inverse_cloze import with_inverse_clozes
 from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.review_file import read_rows
-from raglift.training import embedding_stage, llm_stage, nudge_stage, provenance
+from raglift.training import curve_stage, embedding_stage, llm_stage, nudge_stage, provenance
 from raglift.training.card import write_card
 from raglift.training.embedding_stage import DevRanking
 from raglift.training.examples import Example
 from raglift.training.outcome import embedding_objective_of, objective_key, objective_of, read_outcome, strategy_key
+from raglift.training.pairs import Pair
 from raglift.training.preflight import check_room
+from raglift.training.trials import WHICH, Trial, Trials, Variant, portion
 
 
 def run(config: Config, display: Progress | None = None, writer: LLM | None = None) -> RunResult:
@@ -91,6 +96,7 @@ class _Pipeline:
         self._stores: dict[str, FaissStore] = {}
         self._writer: Generator | None = None
         self._tuned_writer: Path | None = None
+        self._trials: dict[str, dict[str, Any]] = {}
 
     def run(self, runner: Runner) -> RunResult:
         self._runner = runner
@@ -195,7 +201,7 @@ class _Pipeline:
         base = find_model(synthesis.model)
         tuning = tuned_writer.tuning(synthesis)
         settings = {
-            **tuning.model_dump(mode="json"),
+            **tuning.model_dump(mode="json", exclude=set(WHICH)),
             "strategies": strategy_key(tuning.strategies),
             "kinds": sorted(synthesis.kinds),
             "style": synthesis.style,
@@ -345,31 +351,75 @@ class _Pipeline:
         )
 
     def _embedding(self, corpus: Artifact, questions: Artifact, mined: Artifact | None) -> None:
-        def write(job: Job) -> None:
-            dev = [[q for q in pairs if q.split == "dev"] for pairs in (self._loaded.human, _synthetic(questions))]
+        config = self._config.embedding
+        objective = embedding_objective_of(config.objective)
+
+        @cache
+        def rows() -> list[Pair]:
             # Made from the questions alone, so that the language model's settings do not retrain this one.
             pairs = (
                 hard_negatives.load_pairs(mined.path)
                 if mined
                 else training_sets.embedding_pairs(_synthetic(questions), self._loaded)
             )
-            pairs = with_inverse_clozes(pairs, self._loaded, self._config.embedding.inverse_cloze, job.seed)
-            embedding_stage.build(
-                self._config.embedding, pairs, dev, self._loaded, self._models.embedding, self._runtime, job
-            )
+            return with_inverse_clozes(pairs, self._loaded, config.inverse_cloze, self._config.seed)
+
+        def learned() -> list[Pair]:
+            return embedding_stage.learnable(rows(), objective, Progress(quiet=True))
+
+        def write(variant: Variant, job: Job) -> None:
+            settings = variant.config
+            assert isinstance(settings, EmbeddingConfig)
+            some = rows() if variant.share == 1 else portion(learned(), variant.share, lambda p: p.query, job.seed)
+            dev = [[q for q in pairs if q.split == "dev"] for pairs in (self._loaded.human, _synthetic(questions))]
+            embedding_stage.build(settings, some, dev, self._loaded, self._models.embedding, self._runtime, job)
 
         inputs = {"corpus": corpus.key, "questions": questions.key}
         if mined:
             inputs["hard negatives"] = mined.key
-        self._tuned("embedding", embedding_stage.VERSION, self._config.embedding, inputs, write)
+        version = embedding_stage.VERSION
+        trials = self._tuned("embedding", version, config, inputs, write, lambda: len(learned()))
+        if trials:
+            self._learning_curve(corpus, questions, trials)
+
+    def _learning_curve(self, corpus: Artifact, questions: Artifact, trials: Sequence[Trial]) -> None:
+        """What the embedding model of each share finds of the test questions."""
+        trained = {str(trial.variant.share): read_outcome(trial.artifact.path, "").tuned for trial in trials}
+        resamples = self._config.evaluation.resamples
+        artifact = self._runner.stage(
+            "learning_curve",
+            curve_stage.VERSION,
+            {"resamples": resamples, "seed": self._config.seed},
+            {
+                "corpus": corpus.key,
+                "questions": questions.key,
+                "base": self._revisions["embedding"],
+                **{str(trial.variant.share): trial.artifact.key for trial in trials},
+            },
+            lambda job: curve_stage.build(
+                trained,
+                self._test_sets(questions),
+                self._loaded,
+                self._models.embedding,
+                self._runtime,
+                resamples,
+                job,
+            ),
+        )
+        self._trials["embedding"]["test"] = json.loads((artifact.path / curve_stage.FILE).read_text("utf-8"))
 
     def _llm(self, sets: Artifact) -> None:
-        def write(job: Job) -> None:
-            examples = [Example(**row) for row in training_sets.load(sets.path, "examples")]
-            dev = training_sets.load(sets.path, "dev")
-            llm_stage.build(self._config.llm, examples, dev, self._models.llm, self._runtime, job)
+        @cache
+        def rows() -> list[Example]:
+            return [Example(**row) for row in training_sets.load(sets.path, "examples")]
 
-        self._tuned("llm", llm_stage.VERSION, self._config.llm, {"sets": sets.key}, write)
+        def write(variant: Variant, job: Job) -> None:
+            dev, settings = training_sets.load(sets.path, "dev"), variant.config
+            some = portion(rows(), variant.share, lambda example: example.prompt, job.seed)
+            assert isinstance(settings, LLMConfig)
+            llm_stage.build(settings, some, dev, self._models.llm, self._runtime, job)
+
+        self._tuned("llm", llm_stage.VERSION, self._config.llm, {"sets": sets.key}, write, lambda: len(rows()))
 
     def _tuned(
         self,
@@ -377,25 +427,38 @@ class _Pipeline:
         version: int,
         config: TuningConfig,
         inputs: dict[str, str],
-        write: Callable[[Job], None],
-    ) -> None:
-        settings = {
-            # What is mined enters by the key of the mined pairs, so that keys from before it stay.
-            **config.model_dump(mode="json", exclude={"hard_negatives", "hard_negative_ceiling"}),
-            "strategies": strategy_key(config.strategies),
-            "objective": objective_key(config.objective),
-            "seed": self._config.seed,
-        }
+        write: Callable[[Variant, Job], None],
+        examples: Callable[[], int],
+    ) -> list[Trial]:
+        """The training that the run goes on with, and those of the learning curve, which are returned."""
 
-        def with_card(job: Job) -> None:
-            write(job)
-            base = self._models.embedding if target == "embedding" else self._models.llm
-            data = provenance.describe(self._runner.folders, self._loaded, self._config.synthesis, target)
-            write_card(job.out, target, base, config, data, job.seed)
+        def train(variant: Variant) -> Artifact:
+            settings = {
+                # What is mined enters by the key of the mined pairs, so that keys from before it stay.
+                **variant.config.model_dump(mode="json", exclude={"hard_negatives", "hard_negative_ceiling", *WHICH}),
+                "strategies": strategy_key(config.strategies),
+                "objective": objective_key(config.objective),
+                "seed": self._config.seed,
+            }
+            if variant.share < 1:
+                settings["share"] = variant.share
+            keys = {**inputs, "base": self._revisions[target]}
 
-        inputs = {**inputs, "base": self._revisions[target]}
-        artifact = self._runner.stage(target, version, settings, inputs, with_card)
-        self._models.add(read_outcome(artifact.path, artifact.key))
+            def with_card(job: Job) -> None:
+                write(variant, job)
+                base = self._models.embedding if target == "embedding" else self._models.llm
+                data = provenance.describe(self._runner.folders, self._loaded, self._config.synthesis, target)
+                write_card(job.out, target, base, variant.config, data, job.seed)
+
+            return self._runner.stage(target, version, settings, keys, with_card, variant.label)
+
+        trials = Trials(target, config, train, examples, self._display)
+        kept, sweep = trials.sweep()
+        self._runner.go_on_with(kept.variant.label, target)
+        self._models.add(read_outcome(kept.artifact.path, kept.artifact.key))
+        curve, points = trials.curve(kept)
+        self._trials[target] = {name: found for name, found in (("sweep", sweep), ("curve", points)) if found}
+        return curve
 
     def _evaluation(self, corpus: Artifact, questions: Artifact, base: Artifact, tuned: Artifact) -> None:
         config = self._config
@@ -417,17 +480,13 @@ class _Pipeline:
         }
 
         def write(job: Job) -> None:
-            sets = {
-                "human": [q for q in self._loaded.human if q.split == "test"],
-                "synthetic": [q for q in _synthetic(questions) if q.split == "test"],
-            }
             similarity = Encoder(
                 load_encoder(find_model(config.evaluation.similarity_model).path, self._runtime), self._runtime
             )
             evaluation_stage.build(
                 config.evaluation,
                 limits(config),
-                sets,
+                self._test_sets(questions),
                 pipelines(self._models, self._stores, self._loaded),
                 {chunk.id: chunk.document_id for chunk in self._loaded.chunks},
                 similarity,
@@ -436,10 +495,19 @@ class _Pipeline:
 
         self._runner.stage("evaluation", evaluation_stage.VERSION, settings, inputs, write)
 
+    def _test_sets(self, questions: Artifact) -> dict[str, list[QAPair]]:
+        """The test questions of people, and the synthetic ones."""
+        sets = {"human": self._loaded.human, "synthetic": _synthetic(questions)}
+        return {name: [question for question in asked if question.split == "test"] for name, asked in sets.items()}
+
     def _report(self) -> RunResult:
         folders = self._runner.folders
         value = report.build(
-            self._config, folders, self._runner.stages, datetime.now(UTC).isoformat(timespec="seconds")
+            self._config,
+            folders,
+            self._runner.stages,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            self._trials,
         )
         html = render(value, report.side_by_side(folders["evaluation"], self._loaded))
         write_json(self._runner.folder / "report.json", value)

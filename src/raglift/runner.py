@@ -65,25 +65,38 @@ class Runner:
         settings: Mapping[str, Any],
         inputs: Mapping[str, str],
         write: Callable[[Job], None],
+        label: str | None = None,
     ) -> Artifact:
-        """The stage's artifact, built by `write` unless it is already there and sound."""
-        key = stage_key(name, version, settings, inputs)
-        entry: dict[str, Any] = {"name": name, "key": key, "seconds": 0.0, "cached": False, "state": "running"}
+        """The stage's artifact, built by `write` unless it is already there and sound.
+
+        Args:
+            label: What the run calls it, where it has several artifacts of the stage; see `go_on_with`.
+        """
+        key, label = stage_key(name, version, settings, inputs), label or name
+        entry: dict[str, Any] = {"name": label, "key": key, "seconds": 0.0, "cached": False, "state": "running"}
         self.stages.append(entry)
         self._save("running")
         number = len(self.stages)
 
         def announced(out: Path) -> None:
-            self._display.say(f"[{number}] {name}")
+            self._display.say(f"[{number}] {label}")
             write(Job(out, self._config.seed, self._display))
 
         artifact = self._store.build(name, key, announced, self._display.warn)
         entry |= {"seconds": round(artifact.seconds, 3), "cached": artifact.cached, "state": "done"}
         done = "already done" if artifact.cached else f"done in {artifact.seconds:.0f} s"
-        self._display.say(f"[{number}] {name}: {done}")
-        self.folders[name] = artifact.path
+        self._display.say(f"[{number}] {label}: {done}")
+        self.folders[label] = artifact.path
         self._save("running")
         return artifact
+
+    def go_on_with(self, label: str, name: str) -> None:
+        """Of a stage's several artifacts, the one that later stages take: from now on it has the stage's own name."""
+        for entry in self.stages:
+            if entry["name"] == label:
+                entry["name"] = name
+        self.folders[name] = self.folders.pop(label)
+        self._save("running")
 
     def finish(self) -> None:
         """The run is done and its report is written."""

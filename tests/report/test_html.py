@@ -304,6 +304,35 @@ def test_long_histories_are_thinned_but_keep_their_ends() -> None:
     assert (points[0], points[-1]) == ("2.0,94.0", "98.0,6.0")
 
 
+def test_learning_rates_and_the_learning_curve_are_shown() -> None:
+    report = sample()
+    row = {"chosen": "step 40", "loss": 0.5, "seconds": 3.0}
+    embedding = report["training"]["embedding"]
+    embedding["sweep"] = [
+        {"learning_rate": 2e-5, "dev": 0.31, "kept": False, **row},
+        {"learning_rate": 6e-5, "dev": 0.42, "kept": True, **row},
+    ]
+    embedding["curve"] = [
+        {"share": 0.25, "examples": 30, "dev": 0.35, **row},
+        {"share": 1.0, "examples": 120, "dev": 0.42, **row},
+    ]
+    cells = {name: {"value": v, "ci_low": v - 0.1, "ci_high": v + 0.1} for name, v in (("base", 0.3), ("0.25", 0.4))}
+    cells["1.0"] = {"value": None, "ci_low": None, "ci_high": None}
+    embedding["test"] = {"metric": "nDCG@10", "sets": {"human": cells}}
+    html = render(report, [])
+    text = Page(html).text()
+    for shown in ("Learning rates that were tried", "6e-05 kept", "0.420", "Learning curve", "25%", "100%", "120"):
+        assert shown in text, shown
+    assert (
+        'aria-label="nDCG@10, human test questions: 0.300 (0.200 to 0.400) at 0%, 0.400 (0.300 to 0.500) at 25%"'
+        in html
+    )
+    points = re.findall(r'points="([^"]*)"', html)[-1].split()
+    assert [float(point.split(",")[0]) for point in points] == [2.0, 26.0]
+    assert [float(point.split(",")[1]) for point in points] == [64.67, 35.33]
+    assert html.partition("nDCG@10, human test questions:")[2].count('<line class="whisker better"') == 2
+
+
 def place(svg: str, kind: str, attribute: str) -> list[float]:
     return [float(x) for x in re.findall(rf'class="{kind}[^"]*" (?:[^>]*? )?{attribute}="([-\d.]+)%"', svg)]
 

@@ -223,6 +223,12 @@ def test_a_wrong_setting_is_said() -> None:
         tuned(Remote(calls=[]), epoch=3)
 
 
+@pytest.mark.parametrize("settings", [{"sweep": [1e-3, 1e-4]}, {"learning_curve": True}])
+def test_several_trainings_are_for_runs(settings: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="trains one head"):
+        tuned(Remote(calls=[]), **settings)
+
+
 def test_an_encoder_of_the_run_takes_a_head_too(tiny_embedding: Path) -> None:
     from raglift.models.embedding import LiftEmbedding
 

@@ -33,6 +33,7 @@ class Runtime:
         checkpoint_seconds: Time between checkpoints of a training.
         trackers: Where trainings are logged, by accelerate's names.
         logs: The folder of trackers that write files; None: no training is logged.
+        forecast: Whether two steps are tried before a training begins.
     """
 
     device: torch.device
@@ -42,6 +43,7 @@ class Runtime:
     checkpoint_seconds: float = 30.0
     trackers: tuple[str, ...] = ()
     logs: Path | None = None
+    forecast: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ def resolve(settings: Any, workspace: Path) -> Runtime:
         settings.checkpoint_seconds,
         tuple(settings.trackers),
         workspace / "logs",
+        settings.forecast,
     )
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from raglift.config import Config
@@ -37,6 +38,7 @@ def build(
     folders: Mapping[str, Path],
     stages: Sequence[Mapping[str, Any]],
     created: str,
+    trials: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Everything that report.json holds.
 
@@ -44,9 +46,12 @@ def build(
         folders: Stage -> its artifact's folder.
         stages: The run's stages with key, seconds and whether they were cached.
         created: When, as ISO 8601 text.
+        trials: Target -> what its further trainings came to: `sweep`, `curve` and `test`.
     """
     summary = _read(folders["evaluation"] / "summary.json")
     training, on_dev = _trainings(folders)
+    for target, found in trials.items():
+        training[target] |= found
     metrics = {
         "embedding": headline("embedding", config.evaluation.retrieval),
         "llm": headline("llm", config.evaluation.response),

@@ -19,6 +19,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from raglift.report import trials
 from raglift.report.forest import finite, panels
 
 _FOLDER = Path(__file__).parent
@@ -180,6 +181,7 @@ def _training(name: str, part: dict[str, Any]) -> dict[str, Any]:
             for title, key, lines in (("Training loss", "loss", {}), ("Development score", "dev", levels))
             if (curve := _curve(title, _series(history, key), step, lines))
         ],
+        "trials": trials.view(part),
         "settings": _flatten(part.get("settings") or {}),
     }
 

@@ -80,6 +80,11 @@ class WeightInterpolation(Strategy):
         """For the soup."""
         return self.soup
 
+    def further_scorings(self, scored: int) -> int:
+        """The mixes; and for the soup the other models, the uniform soup, and each but the best joining the greedy
+        one."""
+        return len(self.shares) + (len(self.others) + scored + len(self.others) if self.soup else 0)
+
     def begin(self, model: nn.Module, study: Study) -> None:
         """Load the other trainings' models, whose scores are not known yet."""
         self._others = [

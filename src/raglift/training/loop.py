@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
@@ -23,7 +20,9 @@ from raglift.records import Target
 from raglift.training import checkpoint
 from raglift.training.accelerating import accelerator, average_gradients, total
 from raglift.training.checkpoint import Progress
+from raglift.training.forecast import FEWEST, WORTH_SAYING, Plan, untouched
 from raglift.training.parameters import trainable
+from raglift.training.randomness import seed_everything
 from raglift.training.schedule import Settings
 from raglift.training.strategy import Scored, Strategy
 from raglift.training.study import Batches, Study
@@ -132,9 +131,24 @@ class _Loop:
         return [{"params": found, "factor": factor, "weight_decay": decay} for factor, found in groups.items()]
 
     def _begun(self) -> Progress:
+        began = time.monotonic()
         score = self._score()
         self._job.display.say(f"  base on the development split: {score:.4f}")
+        if self._runtime.forecast and self._settings.steps >= FEWEST:
+            self._foretell(time.monotonic() - began)
         return Progress(best=dict(self._base), best_score=score, history=[{"step": 0, "dev": score}])
+
+    def _foretell(self, scoring_seconds: float) -> None:
+        """Say what the training will take, by two steps of which nothing is left, and refuse what does not fit."""
+        task, settings, parameters = self._task, self._settings, self._parameters
+        learning = sum(parameter.numel() * parameter.element_size() for parameter in parameters.values())
+        count, device = settings.accumulation * self._accelerator.num_processes, self._runtime.device
+        plan = Plan(task.target, settings, self._strategies, task.batches, device, learning, count, scoring_seconds)
+        with untouched(self._model, self._base, self._optimizer, self._strategies):
+            found = plan.forecast(lambda step, places: self._update(step, places, everything=True))
+        if found.seconds >= WORTH_SAYING:
+            self._job.display.say(f"  {found}")
+        plan.check(found)
 
     def _resumed(self) -> Progress | None:
         state = checkpoint.load_newest(self._checkpoints, self._job.display.warn)
@@ -184,14 +198,27 @@ class _Loop:
         self._accelerator.wait_for_everyone()
 
     def _step(self) -> float:
-        model, settings, step = self._model, self._settings, self._state.step
+        step, count = self._state.step, self._settings.accumulation * self._accelerator.num_processes
+        loss, rate, norm = self._update(step, range(step * count, (step + 1) * count))
+        self._accelerator.log({"loss": loss, "learning rate": rate, "gradient norm": norm}, step=step)
+        return loss
+
+    def _update(self, step: int, places: Sequence[int], everything: bool = False) -> tuple[float, float, float]:
+        """A step on the batches at the places of all processes; returns loss, learning rate, norm of the gradient.
+
+        Args:
+            everything: Whether what a schedule keeps frozen at this step learns all the same.
+        """
+        model, settings = self._model, self._settings
         rate = settings.learning_rate * settings.rate(step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         model.train()
         for strategy in self._strategies:
             strategy.before_step(model, step, settings.steps)
-        loss = self._backward(step)
+        for parameter in self._parameters.values() if everything else ():
+            parameter.requires_grad_(True)
+        loss = self._backward(places)
         average_gradients(self._accelerator, self._parameters.values())
         for strategy in self._strategies:
             strategy.after_backward(model)
@@ -200,18 +227,16 @@ class _Loop:
         for strategy in self._strategies:
             strategy.after_step(model)
         self._optimizer.zero_grad(set_to_none=True)
-        self._accelerator.log({"loss": loss, "learning rate": rate, "gradient norm": float(norm)}, step=step)
-        return loss
+        return loss, rate, float(norm)
 
-    def _backward(self, step: int) -> float:
-        """Fill the gradients with the mean of this step's batches, by what each counts; returns the loss."""
-        batches, here = self._task.batches, self._accelerator.process_index
-        count = self._settings.accumulation * self._accelerator.num_processes
-        places = range(step * count + here, (step + 1) * count, self._accelerator.num_processes)
-        found = [batches.batch(*divmod(place, len(batches))) for place in places]
+    def _backward(self, places: Sequence[int]) -> float:
+        """Fill the gradients with the mean of a step's batches, by what each counts; returns the loss."""
+        batches = self._task.batches
+        own = places[self._accelerator.process_index :: self._accelerator.num_processes]
+        found = [batches.batch(*divmod(place, len(batches))) for place in own]
         weights = [self._task.weight(batch) for batch in found]
         whole, loss = total(self._accelerator, sum(weights)), 0.0
-        for place, batch, weight in zip(places, found, weights, strict=True):
+        for place, batch, weight in zip(own, found, weights, strict=True):
             seed_everything(self._job.seed, place)
             with self._accelerator.autocast():
                 terms = {"objective": self._task.loss(self._model, batch)}
@@ -287,11 +312,3 @@ class _Loop:
         for tracker in self._accelerator.trackers:
             tracker.finish()
         return Fitted(self._model, name, tuple(scored), tuple(state.history))
-
-
-def seed_everything(seed: int, place: int) -> None:
-    """Begin python's, numpy's and torch's randomness anew for a batch, so that no generator's state is carried over."""
-    number = int.from_bytes(hashlib.sha256(f"{seed}/{place}".encode()).digest()[:4], "big")
-    random.seed(number)
-    np.random.seed(number)
-    torch.manual_seed(number)

@@ -131,7 +131,8 @@ class Strategy(BaseModel):
         return {}
 
     def restore(self, model: nn.Module, state: State) -> None:
-        """Put back what `state` gave, after `begin`; called only where an interrupted training goes on."""
+        """Put back what `state` gave, after `begin`: where an interrupted training goes on, and after steps that were
+        tried before the first one."""
 
     def mixes(self) -> bool:
         """Whether there is a `mix`; where not, a strategy that needs mixes is refused beside it."""
@@ -156,6 +157,10 @@ class Strategy(BaseModel):
         Args:
             states: Those scored during the training, in their order; empty unless `keeps_states`.
         """
+
+    def further_scorings(self, scored: int) -> int:
+        """Most states that `candidates` and `soups` have scored beside the `scored` ones of the training itself."""
+        return 0
 
     def save(self, model: nn.Module, folder: Path) -> bool:
         """Write what the strategy added into `folder`; False where the whole model is to be written instead."""
