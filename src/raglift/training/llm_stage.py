@@ -25,6 +25,8 @@ from raglift.training.examples import Example, ExampleBatches
 from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, objective_of, strategies_of, write_outcome
 from raglift.training.preflight import SHORTER, check, check_tokenizer, preview
+from raglift.training.strategy import shortened_by
+from raglift.training.token_runs import Run
 
 VERSION = 4
 _SHOWN = 160
@@ -137,10 +139,15 @@ def tune(
     full = not owners or any(strategy.full_precision for strategy in strategies)
     loading = replace(runtime, dtype=torch.float32) if full else runtime
     model = load_causal_lm(base.path, loading)
+    short = shortened_by(strategies, model, "llm", runtime)
+    if short is not None and short.fill is not None:
+        short.fill([Run.of(ids) for ids, _ in batches.rows], job)
     loop = recipe.loop_settings(settings, "llm", strategies, len(rows), len(batches))
     objective = objective_of(settings.objective)
     task = Task("llm", batches, objective.build(model), score, objective.weight)
     fitted = fit(model, task, strategies, loop, runtime, job)
+    if short is not None:
+        short.whole(fitted.model)
     if fitted.chosen != "base" and not any(s.save(fitted.model, job.out / MODEL) for s in strategies):
         tuned = fitted.model
         for strategy in strategies:
