@@ -501,6 +501,12 @@ def inputs(ids: list[list[int]], **more: list[list[int]]) -> dict[str, Tensor]:
             inputs([[4, 5, 6, 7, 8]], position_ids=[[0, 1, 0, 0, 1]]),
             [(0, 0, run(4, 5)), (0, 2, run(6)), (0, 3, run(7, 8))],
         ),
+        (
+            inputs([[4, 5, 6]], token_type_ids=[[0, 0, 1]])
+            | {"attention_mask": torch.tensor([2, 1], dtype=torch.int32).view(1, 1, 1, 2)},
+            [(0, 0, run(4, 5)), (0, 2, Run.of([6], [1]))],
+        ),
+        (inputs([[4, 5]]) | {"attention_mask": torch.tensor([[[[2, 1]]]], dtype=torch.int32)}, None),
         (inputs([[4, 5, 6]], attention_mask=[[1, 0, 1]]), None),
         (inputs([[4, 5]], attention_mask=[[0, 0]]), None),
         (inputs([[4, 5]], position_ids=[[3, 4]]), None),
@@ -535,6 +541,6 @@ def test_texts_of_a_stage_are_all_filled_in(folders: dict[Target, Path]) -> None
     """Queries and passages with their prompts, hard negatives too."""
     model = load_encoder(folders["embedding"], RUNTIME)
     rows = [replace(pair, negatives=("no answer", pair.passage)) for pair in tasks.pairs()]
-    found = set(embedding_stage._runs(model, rows))
+    found = set(embedding_stage.runs_of_texts(model, rows))
     for text in ("no answer", *(text for pair in rows for text in (pair.query, pair.passage))):
         assert set(runs_of(features(model, [text], "passage"))) <= found

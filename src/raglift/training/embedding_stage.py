@@ -115,7 +115,7 @@ def build(
     whole = ready_to_train(base, runtime)
     short = shortened_by(strategies, whole, "embedding", runtime)
     if short is not None and short.fill is not None:
-        short.fill(_runs(whole, rows), job)
+        short.fill(runs_of_texts(whole, rows), job)
     elif short is not None:
         # What is looked up was encoded in the run's precision; what little is left above it is computed in full.
         runtime = replace(runtime, dtype=torch.float32)
@@ -161,7 +161,7 @@ def _texts(rows: Sequence[Pair]) -> list[tuple[Role, list[str]]]:
     ]
 
 
-def _runs(model: SentenceTransformer, rows: Sequence[Pair]) -> Iterator[Run]:
+def runs_of_texts(model: SentenceTransformer, rows: Sequence[Pair]) -> Iterator[Run]:
     """The tokens of all that is trained on."""
     for role, texts in _texts(rows):
         distinct = list(dict.fromkeys(texts))

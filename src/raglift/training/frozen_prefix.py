@@ -22,6 +22,7 @@ from raglift.job import Job
 from raglift.models.device import Runtime
 from raglift.training.hidden_states import HiddenStates
 from raglift.training.parameters import block_list
+from raglift.training.stand_in import hidden_of, standing_in
 from raglift.training.strategy import Shortened
 from raglift.training.token_runs import Placed, Run, placed
 
@@ -101,7 +102,7 @@ class FrozenPrefix:
             states = self._computed(runs)
             given = torch.zeros(*real.shape, states[0].shape[-1], dtype=states[0].dtype, device=real.device)
             given[real] = torch.cat(states)
-            with torch.no_grad(), _standing_in(self._lower, self._giving(given)):
+            with torch.no_grad(), standing_in(self._lower, self._giving(given)):
                 found = self._forward(**inputs)[0]
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
             return False  # its blocks are called in a way of their own
@@ -182,16 +183,16 @@ class FrozenPrefix:
         caught: list[Tensor] = []
 
         def catch(*args: Any, **kwargs: Any) -> Any:
-            caught.append(_hidden(args, kwargs))
+            caught.append(hidden_of(args, kwargs))
             return self._as_block(caught[0])
 
         def leave(*args: Any, **kwargs: Any) -> Any:
-            return self._as_block(_hidden(args, kwargs))
+            return self._as_block(hidden_of(args, kwargs))
 
         training = self._around.training
         self._around.train(False)
         try:
-            with torch.no_grad(), _standing_in(self._upper[:1], catch), _standing_in(self._upper[1:], leave):
+            with torch.no_grad(), standing_in(self._upper[:1], catch), standing_in(self._upper[1:], leave):
                 self._forward(**self._inputs(runs))
         finally:
             self._around.train(training)
@@ -202,7 +203,7 @@ class FrozenPrefix:
 
     def _giving(self, given: Tensor) -> Callable[..., Any]:
         def give(*args: Any, **kwargs: Any) -> Any:
-            return self._as_block(given.to(_hidden(args, kwargs).dtype))
+            return self._as_block(given.to(hidden_of(args, kwargs).dtype))
 
         return give
 
@@ -211,7 +212,7 @@ class FrozenPrefix:
         given = None if args else self._looked_up(kwargs)
         if given is None:
             return self._forward(*args, **kwargs)
-        with _standing_in(self._lower, self._giving(given)):
+        with standing_in(self._lower, self._giving(given)):
             return self._forward(**kwargs)
 
     def _looked_up(self, inputs: Mapping[str, Any]) -> Tensor | None:
@@ -251,21 +252,3 @@ def _batches(runs: Sequence[Run], tokens: int) -> Iterator[Sequence[Run]]:
         size = max(1, tokens // max(1, len(runs[start])))
         yield runs[start : start + size]
         start += size
-
-
-def _hidden(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
-    """The hidden state that a block is called with."""
-    found: Tensor = args[0] if args else kwargs["hidden_states"]
-    return found
-
-
-@contextmanager
-def _standing_in(blocks: Sequence[nn.Module], forward: Callable[..., Any]) -> Iterator[None]:
-    """Let `forward` answer in the place of the blocks'."""
-    for block in blocks:
-        vars(block)["forward"] = forward
-    try:
-        yield
-    finally:
-        for block in blocks:
-            vars(block).pop("forward", None)

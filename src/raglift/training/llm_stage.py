@@ -22,6 +22,7 @@ from raglift.models.llm import context_window, load_causal_lm, load_tokenizer
 from raglift.progress import Progress
 from raglift.training import recipe
 from raglift.training.examples import Example, ExampleBatches
+from raglift.training.last_block import narrow_last_block
 from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, objective_of, strategies_of, write_outcome
 from raglift.training.preflight import SHORTER, check, check_tokenizer, preview
@@ -142,10 +143,12 @@ def tune(
     short = shortened_by(strategies, model, "llm", runtime)
     if short is not None and short.fill is not None:
         short.fill([Run.of(ids) for ids, _ in batches.rows], job)
+    widen = narrow_last_block(model)
     loop = recipe.loop_settings(settings, "llm", strategies, len(rows), len(batches))
     objective = objective_of(settings.objective)
     task = Task("llm", batches, objective.build(model), score, objective.weight)
     fitted = fit(model, task, strategies, loop, runtime, job)
+    widen()
     if short is not None:
         short.whole(fitted.model)
     if fitted.chosen != "base" and not any(s.save(fitted.model, job.out / MODEL) for s in strategies):

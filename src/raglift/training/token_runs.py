@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -46,7 +48,8 @@ def placed(inputs: Mapping[str, Any]) -> list[Placed] | None:
     """The runs of a batch, as a model is given it; None where it cannot be told what sees what.
 
     With an attention mask a row is one run. Without one, where positions begin anew, so does a run: transformers lets
-    packed sequences see themselves alone.
+    packed sequences see themselves alone. A mask of integers in four dimensions is none of transformers' own: it holds
+    the lengths of the runs that lie end to end in a single row.
 
     Args:
         inputs: `input_ids`, (B, L), and where they are given `attention_mask`, `position_ids` and `token_type_ids`.
@@ -54,6 +57,9 @@ def placed(inputs: Mapping[str, Any]) -> list[Placed] | None:
     given = [inputs.get(name) for name in ("input_ids", "attention_mask", "position_ids", "token_type_ids")]
     if given[0] is None or inputs.get("past_key_values") is not None:
         return None
+    lengths = _lengths(given[1])
+    if lengths is not None:
+        return _end_to_end(given[0], lengths, given[3])
     if any(value is not None and not (isinstance(value, Tensor) and value.ndim == 2) for value in given):
         return None
     ids, mask, places, types = (None if value is None else value.cpu().numpy() for value in given)
@@ -73,6 +79,24 @@ def placed(inputs: Mapping[str, Any]) -> list[Placed] | None:
     return [
         (row, start, Run.of(ids[row, start : last + 1], () if types is None else types[row, start : last + 1]))
         for row, start, last in zip(*map(np.ndarray.tolist, np.nonzero(begins)), lasts.tolist(), strict=True)
+    ]
+
+
+def _lengths(mask: Any) -> list[int] | None:
+    if not isinstance(mask, Tensor) or mask.ndim != 4 or mask.dtype != torch.int32:
+        return None
+    found: list[int] = mask.flatten().tolist()
+    return found
+
+
+def _end_to_end(ids: Tensor, lengths: Sequence[int], types: Tensor | None) -> list[Placed] | None:
+    if ids.shape != (1, sum(lengths)):
+        return None
+    row, kinds = (None if value is None else value[0].cpu().numpy() for value in (ids, types))
+    assert row is not None
+    bounds = list(accumulate(lengths, initial=0))
+    return [
+        (0, start, Run.of(row[start:end], () if kinds is None else kinds[start:end])) for start, end in pairwise(bounds)
     ]
 
 
