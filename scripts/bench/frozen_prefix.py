@@ -1,15 +1,17 @@
 """What looking the frozen blocks up saves: steps of the same training of the top layers, in several ways by turns.
 
     whole        every block is computed, as any trainer does it
-    last_block   the language model's highest block is computed where a token is learned alone
+    last_block   the language model's highest block is computed where a token is learned alone, and the weight of its
+                 frozen output layer is rounded to bfloat16 once
     looked_up    and the frozen blocks are looked up: what a run does
 
 SmolLM2 on questions with passages of Python's language reference in the prompt, and MiniLM on sentences and their
 passages, as a run would train them. All ways train in one process on the same batches, from the same weights in the
 first turn, so that the losses of that turn show that they train the same (but for MiniLM's dropout, which looked-up
 blocks have none of). A step is timed from one batch to the next, so the optimizer is in it, and scoring and checkpoints
-are not. `fill_seconds` is what computing the states of all training texts takes; `two_epochs` is the ratio of the time
-of two epochs with the filling in it.
+are not; by the clock, and in seconds of the processor, which other work on the machine disturbs less. `ratio` compares
+each step with the same batch's. `fill_seconds` is what computing the states of all training texts takes; `two_epochs`
+is the ratio of the time of two epochs with the filling in it.
 
 The last line printed is JSON.
 
@@ -51,6 +53,7 @@ from raglift.training.examples import Example, ExampleBatches
 from raglift.training.last_block import narrow_last_block
 from raglift.training.loop import Task, fit
 from raglift.training.pairs import Pair, PairBatches
+from raglift.training.rounded_output import round_output_once
 from raglift.training.schedule import Settings
 from raglift.training.study import Batches
 from raglift.training.token_runs import Run
@@ -64,28 +67,28 @@ WAYS: dict[Target, tuple[str, ...]] = {"llm": ("whole", "last_block", "looked_up
 
 
 class Clocked:
-    """`Batches` that writes down when each was asked for."""
+    """`Batches` that writes down when each was asked for, by the clock on the wall and by the processor's."""
 
     def __init__(self, batches: Batches) -> None:
         self._batches = batches
-        self.asked: list[float] = []
+        self.asked: list[tuple[float, float]] = []
 
     def __len__(self) -> int:
         return len(self._batches)
 
     def batch(self, epoch: int, index: int) -> Any:
         found = self._batches.batch(epoch, index)
-        self.asked.append(time.perf_counter())
+        self.asked.append((time.perf_counter(), time.process_time()))
         return found
 
 
 @dataclass
 class Way:
-    """A model that is trained, and the seconds of its steps, turn by turn."""
+    """A model that is trained, and the seconds of its steps by both clocks, turn by turn."""
 
     model: nn.Module
     task: Task
-    turns: list[list[float]]
+    turns: list[list[tuple[float, float]]]
     losses: list[float]
 
 
@@ -131,17 +134,19 @@ def ways(target: Target, arguments: argparse.Namespace, pairs: Sequence[Pair], r
             assert short is not None
             assert short.fill is not None
             for _ in range(arguments.fills):
-                start = time.perf_counter()
+                start = time.perf_counter(), time.process_time()
                 short.fill(runs, Job(work, 0, QUIET))
-                fills.append(time.perf_counter() - start)
+                fills.append((time.perf_counter() - start[0], time.process_time() - start[1]))
         if target == "llm" and name != "whole":
             assert isinstance(model, PreTrainedModel)
             narrow_last_block(model)
+            round_output_once(model)
         objective = plugins.load("objective", "answer_only" if target == "llm" else "multiple_negatives")()
         loss: Callable[[nn.Module, Any], Tensor] = objective.build(model)
         found[name] = Way(model, Task(target, Clocked(batches), loss, lambda _: 0.0, objective.weight), [], [])
     tokens = sum(map(len, runs))
-    return found, statistics.median(fills), {"texts": len(set(runs)), "tokens": tokens, "states_mb": _size(runs, model)}
+    fill = [round(statistics.median(times), 2) for times in zip(*fills, strict=True)]
+    return found, fill, {"texts": len(set(runs)), "tokens": tokens, "states_mb": _size(runs, model)}
 
 
 def _size(runs: Sequence[Run], model: nn.Module) -> float:
@@ -157,7 +162,7 @@ def turn(way: Way, steps: int, strategy: TopLayers, runtime: Runtime, work: Path
     fitted = fit(way.model, way.task, [strategy], settings, runtime, Job(work, 0, QUIET))
     shutil.rmtree(work, ignore_errors=True)
     asked = way.task.batches.asked
-    way.turns.append([after - before for before, after in itertools.pairwise(asked)])
+    way.turns.append([(after[0] - before[0], after[1] - before[1]) for before, after in itertools.pairwise(asked)])
     way.losses.append(fitted.history[-1]["loss"])
 
 
@@ -169,25 +174,32 @@ def measured(target: Target, arguments: argparse.Namespace, pairs: Sequence[Pair
         for number in range(arguments.rounds):
             for way in WAYS[target] if number % 2 == 0 else reversed(WAYS[target]):
                 turn(found[way], arguments.steps, strategy, runtime, work / way)
-            last = {way: round(sum(found[way].turns[-1]), 3) for way in WAYS[target]}
+            last = {
+                way: [round(sum(clock), 2) for clock in zip(*found[way].turns[-1], strict=True)] for way in WAYS[target]
+            }
             print(target, f"round {number + 1}", last, f"load {os.getloadavg()[0]:.1f}", flush=True)
-    totals = {way: [sum(turn) / len(turn) for turn in found[way].turns] for way in WAYS[target]}
-    step = {way: statistics.median(times) for way, times in totals.items()}
     steps = len(found["looked_up"].task.batches)
-    return {
-        **size,
-        "steps_an_epoch": steps,
-        "step_seconds": {way: round(seconds, 4) for way, seconds in step.items()},
-        "ratio": {way: _ratio(totals[way], totals["looked_up"]) for way in WAYS[target][:-1]},
-        "fill_seconds": round(fill, 2),
-        "two_epochs": round(2 * steps * step["whole"] / (fill + 2 * steps * step["looked_up"]), 2),
-        "losses": {way: round(found[way].losses[0], 5) for way in WAYS[target]},
-    }
+    result: dict[str, Any] = {**size, "steps_an_epoch": steps, "fill_seconds": {"wall": fill[0], "cpu": fill[1]}}
+    for clock, name in enumerate(("wall", "cpu")):
+        seconds = {way: [step[clock] for turn in found[way].turns for step in turn] for way in WAYS[target]}
+        step = {way: statistics.median(times) for way, times in seconds.items()}
+        two = 2 * steps * step["whole"] / (fill[clock] + 2 * steps * step["looked_up"])
+        result[name] = {
+            "step_seconds": {way: round(value, 4) for way, value in step.items()},
+            "ratio": {way: _ratio(seconds[way], seconds["looked_up"]) for way in WAYS[target][:-1]},
+            "two_epochs": round(two, 2),
+        }
+    return result | {"losses": {way: round(found[way].losses[0], 5) for way in WAYS[target]}}
 
 
 def _ratio(slow: Sequence[float], quick: Sequence[float]) -> dict[str, float]:
-    ratios = [left / right for left, right in zip(slow, quick, strict=True)]
-    found = {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
+    """Step by step, on the same batch."""
+    ratios = sorted(left / right for left, right in zip(slow, quick, strict=True))
+    found = {
+        "median": statistics.median(ratios),
+        "tenth": ratios[len(ratios) // 10],
+        "ninth": ratios[-1 - len(ratios) // 10],
+    }
     return {name: round(value, 2) for name, value in found.items()}
 
 

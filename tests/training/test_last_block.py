@@ -1,4 +1,4 @@
-"""A language model's highest block, computed where logits are wanted alone, says and learns what it did before."""
+"""A language model's highest block and its output layer, computed with less work, say and learn what they did."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from transformers import (
 
 from raglift.training.last_block import LastBlock, narrow_last_block
 from raglift.training.parameters import block_list, trainable
+from raglift.training.rounded_output import round_output_once
 
 SIZE: dict[str, Any] = {
     "vocab_size": 99,
@@ -165,3 +166,39 @@ def test_a_model_whose_blocks_are_called_in_a_way_of_their_own_stays() -> None:
     found = gradients(model, batch, 2)
     assert_close(found, expected)
     assert found[2] == [12, 12, 12]
+
+
+def test_a_frozen_output_layer_is_rounded_once() -> None:
+    model, batch = model_of("llama"), batch_of((12, 7))
+    model.lm_head.weight.requires_grad_(False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = gradients(model, batch, 2)
+    end = round_output_once(model)
+    outer: Any = vars(model.lm_head)["forward"]
+    kept = []
+    for _ in range(2):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = gradients(model, batch, 2)
+        assert torch.equal(found[0], expected[0])
+        assert found[1].keys() == expected[1].keys()
+        assert all(torch.equal(found[1][name], expected[1][name]) for name in found[1])
+        kept.append(outer._rounded)
+    assert kept[0] is kept[1] is not None
+    with torch.no_grad():
+        model.lm_head.weight.mul_(2)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            doubled = model(**batch, use_cache=False, logits_to_keep=2).logits
+    torch.testing.assert_close(doubled, 2 * expected[0])
+    end()
+    assert "forward" not in vars(model.lm_head)
+
+
+def test_an_output_layer_that_learns_or_is_in_full_precision_is_left() -> None:
+    model, batch = model_of("llama"), batch_of((12, 7))
+    round_output_once(model)
+    outer: Any = vars(model.lm_head)["forward"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert "lm_head.weight" in gradients(model, batch, 2)[1]
+    model.lm_head.weight.requires_grad_(False)
+    gradients(model, batch, 2)
+    assert outer._rounded is None

@@ -26,6 +26,7 @@ from raglift.training.last_block import narrow_last_block
 from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, objective_of, strategies_of, write_outcome
 from raglift.training.preflight import SHORTER, check, check_tokenizer, preview
+from raglift.training.rounded_output import round_output_once
 from raglift.training.strategy import shortened_by
 from raglift.training.token_runs import Run
 
@@ -143,12 +144,13 @@ def tune(
     short = shortened_by(strategies, model, "llm", runtime)
     if short is not None and short.fill is not None:
         short.fill([Run.of(ids) for ids, _ in batches.rows], job)
-    widen = narrow_last_block(model)
+    ends = [narrow_last_block(model), round_output_once(model)]
     loop = recipe.loop_settings(settings, "llm", strategies, len(rows), len(batches))
     objective = objective_of(settings.objective)
     task = Task("llm", batches, objective.build(model), score, objective.weight)
     fitted = fit(model, task, strategies, loop, runtime, job)
-    widen()
+    for end in ends:
+        end()
     if short is not None:
         short.whole(fitted.model)
     if fitted.chosen != "base" and not any(s.save(fitted.model, job.out / MODEL) for s in strategies):
