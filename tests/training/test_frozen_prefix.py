@@ -15,7 +15,21 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, T5Config, T5EncoderModel
+from transformers import (
+    AutoModel,
+    BertConfig,
+    BertModel,
+    BloomConfig,
+    GPT2Config,
+    LlamaConfig,
+    LlamaForCausalLM,
+    ModernBertConfig,
+    MPNetConfig,
+    Qwen3Config,
+    RobertaConfig,
+    T5Config,
+    T5EncoderModel,
+)
 
 from raglift import plugins
 from raglift.config import EmbeddingConfig, LLMConfig
@@ -98,7 +112,7 @@ def shortened(
 
 @contextmanager
 def counted(model: nn.Module) -> Iterator[list[int]]:
-    """How many matrix products each block does, however it is called."""
+    """How many calls of layers with weights each block makes, however it is called."""
     counts = [0] * len(block_list(model)[1])
 
     def count(place: int) -> Callable[..., None]:
@@ -111,7 +125,7 @@ def counted(model: nn.Module) -> Iterator[list[int]]:
         module.register_forward_hook(count(place))
         for place, block in enumerate(block_list(model)[1])
         for module in block.modules()
-        if isinstance(module, nn.Linear)
+        if any(True for _ in module.parameters(recurse=False))
     ]
     try:
         yield counts
@@ -384,6 +398,46 @@ def test_a_model_whose_blocks_share_more_than_hidden_states_stays_whole() -> Non
     model = T5EncoderModel(config)
     assert shorten(model, 2, RUNTIME) is None
     assert not any("forward" in vars(module) for module in model.modules())
+
+
+SIZE: dict[str, Any] = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "initializer_range": 0.2,
+}
+OTHERS: dict[str, Callable[[], Any]] = {
+    "mpnet": lambda: MPNetConfig(**SIZE),  # gives a tuple
+    "roberta": lambda: RobertaConfig(**SIZE, pad_token_id=1),  # positions by the padding
+    "modernbert": lambda: ModernBertConfig(**SIZE, pad_token_id=0),  # masks by an attribute of the block
+    "qwen3": lambda: Qwen3Config(**SIZE, num_key_value_heads=2, head_dim=8),  # masks by the block's number
+    "gpt2": lambda: GPT2Config(vocab_size=50, n_embd=32, n_layer=4, n_head=4, initializer_range=0.2),
+    "bloom": lambda: BloomConfig(vocab_size=50, hidden_size=32, n_layer=4, n_head=4, initializer_range=0.2),
+}
+
+
+@pytest.mark.parametrize("name", list(OTHERS))
+def test_other_models_too(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = AutoModel.from_config(OTHERS[name]()).train()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    ids, mask = torch.randint(3, 50, (3, 9)), torch.ones(3, 9, dtype=torch.long)
+    filler = model.config.pad_token_id or 0
+    mask[1, 5:], ids[1, 5:] = 0, filler
+    batch = {"input_ids": ids, "attention_mask": mask}
+    expected = model(**batch)[0][mask.bool()]
+    short = shorten(model, 2, RUNTIME)
+    assert short is not None
+    assert short.fill is not None
+    short.fill(runs_of(batch), job(tmp_path))
+    with counted(model) as products:
+        found = model(**batch)[0][mask.bool()]
+    assert products[:2] == [0, 0]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_copy_looks_up_too_and_shares_the_states(folders: dict[Target, Path], tmp_path: Path) -> None:
