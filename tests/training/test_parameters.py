@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 from raglift.records import Target
-from raglift.training.parameters import block_list, depths
+from raglift.training.parameters import block_list, blocks_below, depths
 from tests import tasks
 from tests.fits import strategies_named
 
@@ -35,3 +35,13 @@ def test_every_parameter_has_its_depth(
 def test_a_model_without_blocks_is_refused() -> None:
     with pytest.raises(ValueError, match="no list of transformer blocks"):
         block_list(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("ends", "below"),
+    [((), 0), (("1.mlp", "0.mlp"), 0), (("1.mlp",), 1), (("1.mlp", "1.self_attn"), 1), (("1.mlp", ""), 0)],
+)
+def test_blocks_below_what_is_named(ends: tuple[str, ...], below: int, tiny_llm: Path) -> None:
+    model = tasks.load("llm", tiny_llm)
+    names = [f"model.layers.{end}" if end else "model.norm" for end in ends]
+    assert blocks_below(model, names) == below

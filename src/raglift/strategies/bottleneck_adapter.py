@@ -14,12 +14,14 @@ from raglift.models import bottleneck
 from raglift.models.adapters.bottleneck import ATTACHED, write
 from raglift.models.bottleneck import Activation, Placement, Shape
 from raglift.records import Target
+from raglift.training.frozen_prefix import shorten
 from raglift.training.parameters import block_list
-from raglift.training.strategy import Axis, Strategy
+from raglift.training.strategy import Axis, Shortened, Strategy
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from raglift.models.device import Runtime
     from raglift.training.strategy import State
 
 _BLOCKS = re.compile(r"(-?\d+)(?:\.\.(-?\d+))?")
@@ -74,6 +76,10 @@ class BottleneckAdapter(Strategy):
             part.to(device)  # in float32 beside a base in half precision
         bottleneck.use(model, ATTACHED)
         return model
+
+    def shortened(self, model: nn.Module, target: Target, runtime: Runtime) -> Shortened | None:
+        """With the blocks below the lowest adapter looked up."""
+        return shorten(model, min(self._shape(len(block_list(model)[1])).blocks), runtime)
 
     def _shape(self, count: int) -> Shape:
         scale = self.scale or (4.0 if self.placement == "parallel" else 1.0)

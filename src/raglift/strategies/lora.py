@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import check_target_module_exists
 from pydantic import Field, PrivateAttr, model_validator
 from torch import nn
 
@@ -16,12 +17,14 @@ from raglift.plugins import nearest
 from raglift.records import Target
 from raglift.strategies import _adalora
 from raglift.strategies._tuners import TUNERS, Size, Tuner
-from raglift.training.parameters import trainable
-from raglift.training.strategy import Axis, Strategy
+from raglift.training.frozen_prefix import shorten
+from raglift.training.parameters import blocks_below, trainable
+from raglift.training.strategy import Axis, Shortened, Strategy
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from raglift.models.device import Runtime
     from raglift.training.strategy import State
 
 _SIZES = ("rank", "alpha", "dropout")
@@ -85,8 +88,7 @@ class Lora(Strategy):
     def prepare(self, model: nn.Module, target: Target) -> nn.Module:
         """Freeze the base and put what is learned beside its linear layers, those of every attention and feed-forward
         block unless named otherwise (Dettmers et al. 2023 found that all of them are needed)."""
-        modules = self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
-        config = self._tuner.config(Size(self.rank, self.alpha, self.dropout, modules))
+        config = self._config()
         if target == "embedding":
             inner = model[0]  # type: ignore[index]
             inner.model = get_peft_model(inner.model, config)
@@ -95,6 +97,18 @@ class Lora(Strategy):
         if self._tuner.moves_base:
             self._start = {name: value.detach().clone() for name, value in trainable(model).items()}
         return model
+
+    def _config(self) -> Any:
+        modules = self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
+        return self._tuner.config(Size(self.rank, self.alpha, self.dropout, modules))
+
+    def shortened(self, model: nn.Module, target: Target, runtime: Runtime) -> Shortened | None:
+        """With the blocks looked up that lie below every adapted layer, where only some are named."""
+        if self.target_modules == "all-linear":
+            return None
+        config, inner = self._config(), model[0].model if target == "embedding" else model  # type: ignore[index]
+        adapted = [name for name, _ in inner.named_modules() if check_target_module_exists(config, name)]
+        return shorten(model, blocks_below(inner, adapted), runtime)
 
     def before_step(self, model: nn.Module, step: int, total: int) -> None:
         """Tell AdaLoRA how long the training is."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
 from torch import nn
 
 from raglift.records import Target
+from raglift.training.frozen_prefix import shorten
 from raglift.training.parameters import block_list, depths
-from raglift.training.strategy import Axis, Strategy
+from raglift.training.strategy import Axis, Shortened, Strategy
+
+if TYPE_CHECKING:
+    from raglift.models.device import Runtime
 
 
 class TopLayers(Strategy):
@@ -27,6 +31,7 @@ class TopLayers(Strategy):
         "little memory or time: no gradient goes below the blocks that learn; texts much like the base's"
     )
     paper: ClassVar[str] = "Lee et al. 2019, What Would Elsa Do?"
+    version: ClassVar[int] = 2
     full_precision: ClassVar[bool] = True
     learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-4, "llm": 5e-5}
 
@@ -45,14 +50,22 @@ class TopLayers(Strategy):
         Raises:
             ValueError: The model has fewer blocks than are to learn, or none.
         """
-        count = len(block_list(model)[1])
+        frozen = self._frozen(len(block_list(model)[1]))
+        parameters = dict(model.named_parameters())
+        for name, depth in depths(model).items():
+            parameters[name].requires_grad_(depth > frozen)
+        return model
+
+    def shortened(self, model: nn.Module, target: Target, runtime: Runtime) -> Shortened | None:
+        """With the frozen blocks looked up."""
+        return shorten(model, self._frozen(len(block_list(model)[1])), runtime)
+
+    def _frozen(self, count: int) -> int:
+        """Blocks of `count` that do not learn."""
         learning = int(self.layers) if self.layers >= 1 else max(1, round(self.layers * count))
         if learning > count:
             raise ValueError(f"it has {count} blocks, and the top {learning} are to learn")
-        parameters = dict(model.named_parameters())
-        for name, depth in depths(model).items():
-            parameters[name].requires_grad_(depth > count - learning)
-        return model
+        return count - learning
 
 
 PLUGIN = TopLayers

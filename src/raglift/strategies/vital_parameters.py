@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from pydantic import Field, PrivateAttr
@@ -12,9 +12,13 @@ from torch import Tensor, nn
 
 from raglift.models.adapters import sparse
 from raglift.records import Target
-from raglift.training.parameters import block_list, trainable
-from raglift.training.strategy import Axis, Strategy
+from raglift.training.frozen_prefix import shorten
+from raglift.training.parameters import block_list, blocks_below, trainable
+from raglift.training.strategy import Axis, Shortened, Strategy
 from raglift.training.study import Study
+
+if TYPE_CHECKING:
+    from raglift.models.device import Runtime
 
 Score = Literal["fisher", "gradient", "movement"]
 
@@ -62,19 +66,28 @@ class VitalParameters(Strategy):
         Raises:
             ValueError: There are none, or the model has no blocks.
         """
+        found = self._layers(model)
+        model.requires_grad_(False)
+        for layer in found.values():
+            layer.weight.requires_grad_(True)
+        return model
+
+    def _layers(self, model: nn.Module) -> dict[str, nn.Linear]:
+        """The linear layers that are chosen from, by name."""
         prefix, blocks = block_list(model)
         ends = self.target_modules if isinstance(self.target_modules, tuple) else (self.target_modules,)
-        found = [
-            module.weight
+        found = {
+            name: module
             for name, module in blocks.named_modules(prefix=prefix)
             if isinstance(module, nn.Linear) and (ends == ("all-linear",) or name.endswith(ends))
-        ]
+        }
         if not found:
             raise ValueError(f"no linear layer of its blocks ends in {' or '.join(ends)}")
-        model.requires_grad_(False)
-        for weight in found:
-            weight.requires_grad_(True)
-        return model
+        return found
+
+    def shortened(self, model: nn.Module, target: Target, runtime: Runtime) -> Shortened | None:
+        """With the blocks looked up that lie below every layer that is chosen from."""
+        return shorten(model, blocks_below(model, self._layers(model)), runtime)
 
     def begin(self, model: nn.Module, study: Study) -> None:
         """Score the entries, and choose."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from raglift.evaluation.retrieval import score_rankings
 from raglift.index.ranking import Ranking
 from raglift.job import Job
 from raglift.models.device import Runtime
-from raglift.models.encoder import Encoder, Role, load_encoder
+from raglift.models.encoder import Encoder, Role, features, load_encoder
 from raglift.models.find import FoundModel
 from raglift.progress import Progress
 from raglift.records import Chunk, QAPair
@@ -26,11 +26,14 @@ from raglift.training.embedding_objective import EmbeddingObjective
 from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, embedding_objective_of, strategies_of, write_outcome
 from raglift.training.pairs import Pair, PairBatches
-from raglift.training.strategy import Strategy
+from raglift.training.strategy import Strategy, shortened_by
+from raglift.training.token_runs import Run, runs_of
 
 VERSION = 3
 METRIC = "nDCG@10"
 _DEPTH = 10
+_BLOCK = 1024
+"""Texts tokenised at once."""
 
 
 class DevRanking:
@@ -110,8 +113,10 @@ def build(
         write_outcome(job.out, "embedding", base, settings.strategies, None, None)
         return
     whole = ready_to_train(base, runtime)
-    short = next((s for s in (s.shortened(whole, "embedding", runtime) for s in strategies) if s is not None), None)
-    if short is not None:
+    short = shortened_by(strategies, whole, "embedding", runtime)
+    if short is not None and short.fill is not None:
+        short.fill(runs_of_texts(whole, rows), job)
+    elif short is not None:
         # What is looked up was encoded in the run's precision; what little is left above it is computed in full.
         runtime = replace(runtime, dtype=torch.float32)
         look_up(short.model, rows, runtime, job.display)
@@ -141,14 +146,27 @@ def save(tuned: nn.Module, strategies: Sequence[Strategy], job: Job) -> None:
 def look_up(model: nn.Module, rows: Sequence[Pair], runtime: Runtime, display: Progress) -> None:
     """Have a shortened model compute all that training will look up, at once: sorted by length and with progress."""
     assert isinstance(model, SentenceTransformer)
-    texts: list[tuple[Role, list[str]]] = [
-        ("query", [pair.query for pair in rows]),
-        ("passage", [text for pair in rows for text in (pair.passage, *pair.negatives)]),
-    ]
+    texts = _texts(rows)
     encoder = Encoder(model, runtime)
     with display.stage("computing what stays frozen, once", sum(len(found) for _, found in texts), "texts") as bar:
         for role, found in texts:
             encoder.encode(found, role, bar.advance)
+
+
+def _texts(rows: Sequence[Pair]) -> list[tuple[Role, list[str]]]:
+    """All that is trained on, by role."""
+    return [
+        ("query", [pair.query for pair in rows]),
+        ("passage", [text for pair in rows for text in (pair.passage, *pair.negatives)]),
+    ]
+
+
+def runs_of_texts(model: SentenceTransformer, rows: Sequence[Pair]) -> Iterator[Run]:
+    """The tokens of all that is trained on."""
+    for role, texts in _texts(rows):
+        distinct = list(dict.fromkeys(texts))
+        for start in range(0, len(distinct), _BLOCK):
+            yield from runs_of(features(model, distinct[start : start + _BLOCK], role))
 
 
 def ready_to_train(base: FoundModel, runtime: Runtime) -> SentenceTransformer:

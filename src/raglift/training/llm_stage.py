@@ -22,9 +22,13 @@ from raglift.models.llm import context_window, load_causal_lm, load_tokenizer
 from raglift.progress import Progress
 from raglift.training import recipe
 from raglift.training.examples import Example, ExampleBatches
+from raglift.training.last_block import narrow_last_block
 from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, objective_of, strategies_of, write_outcome
 from raglift.training.preflight import SHORTER, check, check_tokenizer, preview
+from raglift.training.rounded_output import round_output_once
+from raglift.training.strategy import shortened_by
+from raglift.training.token_runs import Run
 
 VERSION = 5
 _SHOWN = 160
@@ -137,10 +141,18 @@ def tune(
     full = not owners or any(strategy.full_precision for strategy in strategies)
     loading = replace(runtime, dtype=torch.float32) if full else runtime
     model = load_causal_lm(base.path, loading)
+    short = shortened_by(strategies, model, "llm", runtime)
+    if short is not None and short.fill is not None:
+        short.fill([Run.of(ids) for ids, _ in batches.rows], job)
+    ends = [narrow_last_block(model), round_output_once(model)]
     loop = recipe.loop_settings(settings, "llm", strategies, len(rows), len(batches))
     objective = objective_of(settings.objective)
     task = Task("llm", batches, objective.build(model), score, objective.weight)
     fitted = fit(model, task, strategies, loop, runtime, job)
+    for end in ends:
+        end()
+    if short is not None:
+        short.whole(fitted.model)
     if fitted.chosen != "base" and not any(s.save(fitted.model, job.out / MODEL) for s in strategies):
         tuned = fitted.model
         for strategy in strategies:

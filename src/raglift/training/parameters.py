@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import nn
 
 
@@ -27,6 +29,18 @@ def block_list(model: nn.Module) -> tuple[str, nn.ModuleList]:
     if not lists:
         raise ValueError("it has no list of transformer blocks")
     return max(lists, key=lambda found: (len(found[1]), sum(p.numel() for p in found[1].parameters())))
+
+
+def blocks_below(model: nn.Module, modules: Iterable[str]) -> int:
+    """How many of the lowest blocks hold none of the modules of these names; 0 where one of them is in no block.
+
+    Raises:
+        ValueError: The model has no list of transformer blocks.
+    """
+    prefix, _ = block_list(model)
+    inside = f"{prefix}."
+    places = [int(name.removeprefix(inside).partition(".")[0]) if name.startswith(inside) else 0 for name in modules]
+    return min(places, default=0)
 
 
 def depths(model: nn.Module) -> dict[str, int]:

@@ -7,7 +7,7 @@ resuming, selection on the development split and the progress display for nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -19,8 +19,10 @@ from raglift.records import Target
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from raglift.job import Job
     from raglift.models.device import Runtime
     from raglift.training.study import Study
+    from raglift.training.token_runs import Run
 
     State = Mapping[str, Tensor]
 
@@ -43,10 +45,13 @@ class Shortened:
     Attributes:
         model: Takes what the whole model takes, gives what it gives, and is prepared, trained and scored in its place.
         whole: The whole model with what the short one has learned in it.
+        fill: Computes what will be looked up, given the tokens of all training texts; None: the short model does so
+            when it meets a text.
     """
 
     model: nn.Module
     whole: Callable[[nn.Module], nn.Module]
+    fill: Callable[[Iterable[Run], Job], None] | None = None
 
 
 class Strategy(BaseModel):
@@ -169,3 +174,14 @@ class Strategy(BaseModel):
     def finish(self, model: nn.Module) -> nn.Module:
         """Merge into plain weights where that is possible."""
         return model
+
+
+def shortened_by(
+    strategies: Sequence[Strategy], model: nn.Module, target: Target, runtime: Runtime
+) -> Shortened | None:
+    """The model as the strategy shortens it that decides what may change; None where none does."""
+    try:
+        found = (strategy.shortened(model, target, runtime) for strategy in strategies)
+        return next((short for short in found if short is not None), None)
+    except ValueError:  # its settings do not fit the model: `prepare` refuses them in words
+        return None
