@@ -19,6 +19,7 @@ from raglift.job import Job
 from raglift.models.device import Runtime
 from raglift.models.encoder import Encoder, Role, load_encoder
 from raglift.models.find import FoundModel
+from raglift.models.flattened import flatten_inputs
 from raglift.progress import Progress
 from raglift.records import Chunk, QAPair
 from raglift.training import recipe
@@ -115,6 +116,8 @@ def build(
         # What is looked up was encoded in the run's precision; what little is left above it is computed in full.
         runtime = replace(runtime, dtype=torch.float32)
         look_up(short.model, rows, runtime, job.display)
+    else:
+        flatten_inputs(whole)
     model = short.model if short is not None else whole
     assert isinstance(model, SentenceTransformer)
     score = DevScore(dev, corpus, runtime, job.display)
