@@ -16,6 +16,7 @@ from raglift.models.device import Runtime
 from raglift.models.encoder import features, load_encoder
 from raglift.models.flattened import flatten_inputs
 from raglift.models.llm import load_causal_lm, load_tokenizer
+from raglift.models.quick_dropout import quicken_dropout
 from raglift.progress import Progress
 from raglift.records import Target
 from raglift.synthesis.asking import Asking
@@ -66,6 +67,7 @@ def load(target: Target, folder: Path, runtime: Runtime = RUNTIME) -> nn.Module:
     if target == "llm":
         return load_causal_lm(folder, runtime)
     model = load_encoder(folder, runtime)
+    quicken_dropout(model)
     flatten_inputs(model)
     return model
 

@@ -8,7 +8,7 @@ in between. Losses are equal if those on pairs that nobody trained on are, witho
 The last line printed is JSON: medians of pairs a second, ratios turn by turn, and the losses before and after.
 
     python scripts/bench/embedding_tuning.py
-    python scripts/bench/embedding_tuning.py --strategy lora --pairs 640 --repeats 3
+    python scripts/bench/embedding_tuning.py --strategy lora --repeats 5
 """
 
 from __future__ import annotations
@@ -274,9 +274,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", default="python-reference")
     parser.add_argument("--strategy", default="full", choices=("full", "lora"))
-    parser.add_argument("--pairs", type=int, default=640)
+    parser.add_argument("--pairs", type=int, default=384)
     parser.add_argument("--held", type=int, default=128)
-    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, help="default: what the strategy declares")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)

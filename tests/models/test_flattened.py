@@ -17,8 +17,12 @@ from transformers import (
     BertModel,
     DistilBertConfig,
     DistilBertModel,
+    Gemma2Config,
+    Gemma2Model,
     LlamaConfig,
     LlamaModel,
+    MistralConfig,
+    MistralModel,
     ModernBertConfig,
     ModernBertModel,
     MPNetConfig,
@@ -50,7 +54,9 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     ),
     "modernbert": lambda: ModernBertModel(ModernBertConfig(**SIZES, local_attention=8)),
     "mpnet": lambda: MPNetModel(MPNetConfig(**SIZES, max_position_embeddings=64)),
-    "llama": lambda: LlamaModel(LlamaConfig(**SIZES)),
+    "llama": lambda: LlamaModel(LlamaConfig(**SIZES, num_key_value_heads=2)),
+    "mistral": lambda: MistralModel(MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=5)),
+    "gemma2": lambda: Gemma2Model(Gemma2Config(**SIZES, num_key_value_heads=2, head_dim=8)),
 }
 
 
@@ -69,7 +75,7 @@ def gradients(model: SentenceTransformer, batch: dict[str, Any]) -> tuple[torch.
     return found.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("name", ["bert", "xlm_roberta", "distilbert"])
+@pytest.mark.parametrize("name", ["bert", "xlm_roberta", "distilbert", "modernbert", "llama", "mistral"])
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max", "weightedmean", "lasttoken"])
 def test_vectors_and_gradients_are_those_of_padded_texts(name: str, pooling: str, tmp_path: Path) -> None:
     model = built(name, tmp_path, pooling)
@@ -86,11 +92,11 @@ def test_vectors_and_gradients_are_those_of_padded_texts(name: str, pooling: str
             torch.testing.assert_close(value, wanted[key], rtol=1e-3, atol=1e-5 * largest)
     flat = flattened(model, batch)
     assert flat["input_ids"].shape == (1, int(batch["attention_mask"].sum()))
-    assert "attention_mask" not in flat
+    assert flat["attention_mask"].flatten().tolist() == batch["attention_mask"].sum(1).tolist()
 
 
-@pytest.mark.parametrize("name", ["modernbert", "mpnet", "llama"])
-def test_a_model_that_needs_a_mask_stays_as_it_is(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["mpnet", "gemma2"])
+def test_a_model_that_wants_more_of_its_attention_stays_as_it_is(name: str, tmp_path: Path) -> None:
     model = built(name, tmp_path)
     before = model[0].model.config._attn_implementation
     assert not flatten_inputs(model)
