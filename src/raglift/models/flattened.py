@@ -27,7 +27,9 @@ ATTENTION = "raglift_flattened"
 _BOUNDS, _MASK = "cu_seq_lens_q", "attention_mask"
 _MORE = ("position_bias", "softcap", "s_aux")
 """What some models want of their attention beside; here they get it from torch's, on padded texts."""
-_TRIAL = ("trial", "a trial of another length", "the third one of these trials is the longest of them")
+_TRIAL = ("trial", "a trial of another length", "this one is as long as the windows of attention ")
+_LONGEST = 1024
+"""Tokens of the longest text of a trial, which windows must not escape."""
 _FAR = 1e-4
 
 
@@ -192,11 +194,12 @@ def _first_position(model: SentenceTransformer) -> int:
 
 
 def _same(model: SentenceTransformer) -> bool:
-    training, padded = model.training, model.preprocess(list(_TRIAL))
+    times = min(model.max_seq_length or _LONGEST, _LONGEST) // 8
+    training, padded = model.training, model.preprocess([*_TRIAL[:-1], _TRIAL[-1] * max(1, times)])
     flat = flattened(model, dict(padded))
     model.eval()
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             expected, found = (model(dict(batch))["sentence_embedding"].float() for batch in (padded, flat))
     finally:
         model.train(training)
