@@ -14,7 +14,9 @@ from raglift.config import SynthesisConfig
 from raglift.job import Job
 from raglift.models.device import Runtime
 from raglift.models.encoder import features, load_encoder
+from raglift.models.flattened import flatten_inputs
 from raglift.models.llm import load_causal_lm, load_tokenizer
+from raglift.models.quick_dropout import quicken_dropout
 from raglift.progress import Progress
 from raglift.records import Target
 from raglift.synthesis.asking import Asking
@@ -61,8 +63,13 @@ def chat_renderer(folder: Path) -> Callable[[list[dict[str, str]]], str]:
 
 
 def load(target: Target, folder: Path, runtime: Runtime = RUNTIME) -> nn.Module:
-    """A fresh copy of the model in `folder`."""
-    return load_encoder(folder, runtime) if target == "embedding" else load_causal_lm(folder, runtime)
+    """A fresh copy of the model in `folder`, as a training begins with it."""
+    if target == "llm":
+        return load_causal_lm(folder, runtime)
+    model = load_encoder(folder, runtime)
+    quicken_dropout(model)
+    flatten_inputs(model)
+    return model
 
 
 def task(target: Target, folder: Path, model: nn.Module) -> Task:

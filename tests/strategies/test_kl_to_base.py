@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from raglift.models.encoder import features
+from raglift.models.flattened import part_of
 from raglift.records import Target
 from raglift.strategies.kl_to_base import KLToBase
 from raglift.training.distributions import divergence, ranking, ranking_divergence, token_divergence
@@ -142,7 +144,7 @@ def test_what_the_objective_did_not_compute_whole_is_computed(target: Target, fo
         if target == "llm":
             model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], logits_to_keep=1)
         else:
-            model({key: value[:2] if isinstance(value, Tensor) else value for key, value in batch[0].items()})
+            model(part_of(batch[0], slice(0, 2)))
 
     def twice() -> None:
         task.loss(model, batch)
@@ -179,7 +181,8 @@ def test_logits_may_be_kept_by_place(tiny_llm: Path) -> None:
 def test_merged_passages_serve_too(tiny_embedding: Path) -> None:
     """Losses with hard negatives encode several columns of passages in one call."""
     model, task, strategy = begun("embedding", tiny_embedding, "full")
-    queries, passages = task.batches.batch(0, 0)
+    asked, said = (list(texts) for texts in task.batches.batch(0, 0).texts)
+    queries, passages = features(model, asked, "query"), features(model, said, "passage")  # type: ignore[arg-type]
     batch = [queries, passages, dict(passages)]
     move(model)
     model.eval()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from raglift.config import PluginSpec
 from raglift.errors import UserError
+from raglift.models.flattened import rows_of
 from raglift.models.llm import load_tokenizer
 from raglift.records import Target
 from raglift.strategies.elastic_weights import ElasticWeights
@@ -263,8 +264,8 @@ def test_training_pairs_come_in_small_groups(tiny_embedding: Path) -> None:
     study = study_of("embedding", tiny_embedding, model)
     for count, sizes in ((64, [4, 4]), (6, [4, 2]), (5, [4]), (3, [3]), (1, [])):
         groups = list(general_text.training_groups(study, count))
-        assert [len(queries["input_ids"]) for queries, _ in groups] == sizes
-        assert [len(passages["input_ids"]) for _, passages in groups] == sizes
+        assert [rows_of(queries) for queries, _ in groups] == sizes
+        assert [rows_of(passages) for _, passages in groups] == sizes
 
 
 def test_nothing_to_weigh_by_is_said(tiny_embedding: Path) -> None:

@@ -70,6 +70,8 @@ def assert_equal_training(
     assert found[0] == pytest.approx(expected[0], rel=rtol)
     assert found[0][-1] < 0.95 * found[0][0]
     for name, value in trainable(expected[1]).items():
+        if name.endswith("key.bias"):
+            continue  # a softmax does not feel it: its gradient is rounding alone, which Adam scales up to the rate
         torch.testing.assert_close(trainable(found[1])[name], value, rtol=1e-3, atol=1e-4)
 
 

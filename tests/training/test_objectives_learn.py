@@ -17,6 +17,7 @@ from raglift.config import PluginSpec
 from raglift.errors import UserError
 from raglift.models.device import Runtime
 from raglift.models.find import find_model
+from raglift.models.flattened import rows_of
 from raglift.models.llm import load_tokenizer
 from raglift.progress import Progress
 from raglift.training.columns import Columns
@@ -170,7 +171,7 @@ def test_a_large_batch_under_the_cache_is_the_step_of_one(tiny_embedding: Path, 
         def change(task: Task) -> Task:
             loss = objective.build(model)
             still = lambda m, batch: loss(m.eval(), batch)  # noqa: E731
-            return replace(task, batches=batches, loss=still, weight=lambda batch: float(len(batch[0]["input_ids"])))
+            return replace(task, batches=batches, loss=still, weight=lambda batch: float(rows_of(batch[0])))
 
         out = tmp_path / f"{name}-{size}"
         return bits(run_fit("embedding", ("full",), tiny_embedding, out, change=change, steps=3, **settings).model)
@@ -241,7 +242,7 @@ def test_columns_are_a_list_still(tiny_embedding: Path) -> None:
     assert isinstance(batch, Columns)
     assert isinstance(batch, list)
     assert len(batch) == len(batch.texts) == 4
-    assert [len(texts) for texts in batch.texts] == [len(column["input_ids"]) for column in batch]
+    assert [len(texts) for texts in batch.texts] == [rows_of(column) for column in batch]
     assert batch.scores is not None
     for rank, rows in enumerate(batch.owners):
         assert (~batch.scores[:, 1 + rank].isnan()).nonzero().flatten().tolist() == rows.tolist()

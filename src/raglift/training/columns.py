@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from raglift.models.flattened import rows_of
+
 
 class Columns(list[dict[str, Any]]):
     """A batch: columns of features, with what an objective may ask about them beside.
@@ -40,7 +42,7 @@ def owners(batch: Any) -> Sequence[Tensor]:
     """
     if isinstance(batch, Columns):
         return batch.owners
-    counts = [len(column["input_ids"]) for column in batch]
+    counts = [rows_of(column) for column in batch]
     if any(count != counts[0] for count in counts):
         raise ValueError("a batch with columns of unequal length must say whose hard negatives they hold: use Columns")
     return [torch.arange(counts[0], device=column["input_ids"].device) for column in batch[2:]]

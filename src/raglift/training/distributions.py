@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from raglift.models.flattened import rows_of
 from raglift.training.forwards import Forward, Forwards, by_base
 from raglift.training.objectives.answer_only import IGNORED
 
@@ -77,7 +78,7 @@ def ranking_divergence(model: nn.Module, base: Mapping[str, Tensor], batch: Any,
 
 
 def _whole(calls: Sequence[Forward], batch: Any) -> bool:
-    rows = [len(next(value for value in column.values() if isinstance(value, Tensor))) for column in batch]
+    rows = [rows_of(column) for column in batch]
     if len(calls) < 2 or [len(calls[0].output), sum(len(call.output) for call in calls[1:])] != [
         rows[0],
         sum(rows[1:]),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from raglift.config_fields import PluginSpec
 from raglift.errors import UserError
+from raglift.models.flattened import part_of, rows_of
 from raglift.records import Target
 from raglift.training.objective import Objective
 
@@ -106,8 +107,9 @@ class _Cached(CachedLossMixin):
 
         Weights that autocast rounds without a graph must not be kept, or what uses them next gets no gradient.
         """
+        part = part_of(sentence_feature, slice(begin, end))
         with self._precision(cache_enabled=with_grad):
-            return super().embed_minibatch(sentence_feature, begin, end, with_grad, copy_random_state, random_state)
+            return super().embed_minibatch(part, 0, rows_of(part), with_grad, copy_random_state, random_state)
 
     def calculate_loss(
         self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False

@@ -19,6 +19,8 @@ from raglift.job import Job
 from raglift.models.device import Runtime
 from raglift.models.encoder import Encoder, Role, features, load_encoder
 from raglift.models.find import FoundModel
+from raglift.models.flattened import flatten_inputs
+from raglift.models.quick_dropout import quicken_dropout
 from raglift.progress import Progress
 from raglift.records import Chunk, QAPair
 from raglift.training import recipe
@@ -120,6 +122,8 @@ def build(
         # What is looked up was encoded in the run's precision; what little is left above it is computed in full.
         runtime = replace(runtime, dtype=torch.float32)
         look_up(short.model, rows, runtime, job.display)
+    else:
+        flatten_inputs(whole)
     model = short.model if short is not None else whole
     assert isinstance(model, SentenceTransformer)
     score = DevScore(dev, corpus, runtime, job.display)
@@ -173,13 +177,14 @@ def ready_to_train(base: FoundModel, runtime: Runtime) -> SentenceTransformer:
     """The base model as a training begins with it.
 
     Dropout of attention weights is off, that of hidden states as the model has it: the fused attention kernels of the
-    processor know none, and without them a step of MiniLM takes 2.7 times as long.
+    processor know none, and without them a step of MiniLM takes 2.7 times as long. What is left is drawn quickly there.
     """
     model = load_encoder(base.path, runtime)
     for module in model.modules():
         dropout = getattr(module, "dropout", None)
         if type(module).__name__.endswith("SelfAttention") and isinstance(dropout, nn.Dropout):
             dropout.p = 0.0
+    quicken_dropout(model)
     return model
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from raglift.errors import UserError
 from raglift.models.encoder import role_prompt
+from raglift.models.flattened import part_of, rows_of
 from raglift.models.llm import load_tokenizer
 from raglift.training.fisher import drawn
 from raglift.training.study import Study
@@ -102,21 +103,9 @@ def training_groups(study: Study, count: int) -> Iterator[tuple[Mapping[str, Any
         if left < 2:  # with one passage there is nothing to choose
             return
         queries, passages = study.batches.batch(0, index)[:2]
-        rows = _rows(queries)
+        rows = rows_of(queries)
         for start in range(0, rows, _GROUP):
             kept = slice(start, min(start + _GROUP, rows, start + left))
             if kept.stop - start > 1:
                 left -= kept.stop - start
-                yield _part(queries, kept), _part(passages, kept)
-
-
-def _rows(features: Mapping[str, Any]) -> int:
-    return len(next(value for value in features.values() if isinstance(value, Tensor)))
-
-
-def _part(features: Mapping[str, Any], kept: slice) -> dict[str, Any]:
-    rows = _rows(features)
-    return {
-        key: value[kept] if isinstance(value, Tensor) and value.ndim and len(value) == rows else value
-        for key, value in features.items()
-    }
+                yield part_of(queries, kept), part_of(passages, kept)

@@ -14,6 +14,7 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
 from raglift.models.encoder import Role, features
+from raglift.models.flattened import flattened, takes_flattened
 from raglift.training.columns import Columns
 
 
@@ -139,6 +140,7 @@ class PairBatches:
         self._pairs = pairs
         self._similar = similar
         self._model = model
+        self._flat = takes_flattened(model)
         self._size = batch_size
         self._seed = seed
         self._epochs: dict[int, list[list[int]]] = {}
@@ -170,6 +172,7 @@ class PairBatches:
 
     def _features(self, texts: list[str], role: Role) -> dict[str, Any]:
         found, device = features(self._model, texts, role), self._model.device
+        found = flattened(self._model, found) if self._flat else found
         return {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in found.items()}
 
 
