@@ -15,6 +15,7 @@ from raglift.abstention import abstains
 from raglift.artifacts import write_atomic
 from raglift.config import LLMConfig
 from raglift.job import Job
+from raglift.models import padding_free
 from raglift.models.device import Runtime
 from raglift.models.find import FoundModel
 from raglift.models.generation import Generator, Sampling
@@ -26,7 +27,7 @@ from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, objective_of, strategies_of, write_outcome
 from raglift.training.preflight import SHORTER, check, check_tokenizer, preview
 
-VERSION = 4
+VERSION = 5
 _SHOWN = 160
 """Characters of each end of an example's text that are printed; the file holds them all."""
 _ABSTAINING = 0.25
@@ -137,6 +138,9 @@ def tune(
     full = not owners or any(strategy.full_precision for strategy in strategies)
     loading = replace(runtime, dtype=torch.float32) if full else runtime
     model = load_causal_lm(base.path, loading)
+    batches.end_to_end = padding_free.enable(model)
+    if not batches.end_to_end:
+        job.display.say("  examples are padded: this model cannot keep several apart in one row")
     loop = recipe.loop_settings(settings, "llm", strategies, len(rows), len(batches))
     objective = objective_of(settings.objective)
     task = Task("llm", batches, objective.build(model), score, objective.weight)
