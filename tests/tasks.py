@@ -15,6 +15,7 @@ from raglift.job import Job
 from raglift.models.device import Runtime
 from raglift.models.encoder import features, load_encoder
 from raglift.models.llm import load_causal_lm, load_tokenizer
+from raglift.models.padding_free import enable
 from raglift.progress import Progress
 from raglift.records import Target
 from raglift.synthesis.asking import Asking
@@ -61,8 +62,12 @@ def chat_renderer(folder: Path) -> Callable[[list[dict[str, str]]], str]:
 
 
 def load(target: Target, folder: Path, runtime: Runtime = RUNTIME) -> nn.Module:
-    """A fresh copy of the model in `folder`."""
-    return load_encoder(folder, runtime) if target == "embedding" else load_causal_lm(folder, runtime)
+    """A fresh copy of the model in `folder`, as a training begins with it."""
+    if target == "embedding":
+        return load_encoder(folder, runtime)
+    model = load_causal_lm(folder, runtime)
+    assert enable(model)
+    return model
 
 
 def task(target: Target, folder: Path, model: nn.Module) -> Task:
@@ -73,7 +78,7 @@ def task(target: Target, folder: Path, model: nn.Module) -> Task:
         objective = plugins.load("objective", "multiple_negatives")()
     else:
         rows = examples(chat_renderer(folder))
-        batches = ExampleBatches(rows, load_tokenizer(folder), RUNTIME.device, BATCH, seed=1)
+        batches = ExampleBatches(rows, load_tokenizer(folder), RUNTIME.device, BATCH, seed=1, end_to_end=True)
         objective = plugins.load("objective", "answer_only")()
     loss: Callable[[nn.Module, Any], Tensor] = objective.build(model)
     return Task(target, batches, loss, lambda scored: -fixed_loss(scored, batches, loss), objective.weight)

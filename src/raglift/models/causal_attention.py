@@ -48,11 +48,15 @@ def _blocks(lengths: Sequence[int]) -> Iterator[tuple[slice, slice, int]]:
         start += length
 
 
-def _probabilities(rows: Tensor, keys: Tensor, size: int) -> Tensor:
+def _later(states: Tensor) -> Tensor:
+    """What is added to the scores of a block's own keys, (queries, keys)."""
+    return torch.full((_BLOCK, _BLOCK), float("-inf"), dtype=states.dtype, device=states.device).triu_(1)
+
+
+def _probabilities(rows: Tensor, keys: Tensor, size: int, later: Tensor) -> Tensor:
     """(groups, rows, keys): the last `size` keys are those of the queries' own places."""
     scores = torch.bmm(rows, keys.transpose(1, 2))
-    later = torch.full((size, size), float("-inf"), dtype=rows.dtype, device=rows.device).triu_(1)
-    scores.view(len(keys), -1, size, keys.shape[1])[..., -size:].add_(later)
+    scores.view(len(keys), -1, size, keys.shape[1])[..., -size:].add_(later[:size, :size])
     return torch.softmax(scores, dim=-1)
 
 
@@ -74,10 +78,10 @@ class _CausalAttention(torch.autograd.Function):
         tokens, groups = query.shape[1], len(key)
         grouped = query.transpose(0, 1).reshape(tokens, groups, -1, query.shape[2])
         found = query.new_empty(*grouped.shape[:3], value.shape[2])
-        kept = []
+        kept, later = [], _later(key)
         for places, seen, length in _blocks(lengths):
             size = places.stop - places.start
-            weights = _probabilities(_rows(grouped, places) * scale, key[:, seen], size)
+            weights = _probabilities(_rows(grouped, places) * scale, key[:, seen], size, later)
             found[places] = _back(torch.bmm(weights, value[:, seen]), found[places])
             if length <= _KEPT:
                 kept.append(weights)
@@ -95,13 +99,13 @@ class _CausalAttention(torch.autograd.Function):
         on_query = torch.empty_like(grouped)
         # Blocks add to the same keys: in float32, so that many small terms are not lost.
         on_key, on_value = (torch.zeros(states.shape, device=key.device) for states in (key, value))
-        probabilities = iter(kept)
+        probabilities, later = iter(kept), _later(key)
         for places, seen, length in _blocks(ctx.lengths):
             rows, above = _rows(grouped, places) * ctx.scale, _rows(gradient, places)
             if length <= _KEPT:
                 weights = next(probabilities)
             else:
-                weights = _probabilities(rows, key[:, seen], places.stop - places.start)
+                weights = _probabilities(rows, key[:, seen], places.stop - places.start, later)
             on_value[:, seen] += torch.bmm(weights.transpose(1, 2), above)
             on_weights = torch.bmm(above, value[:, seen].transpose(1, 2))
             on_scores = torch._softmax_backward_data(on_weights, weights, -1, weights.dtype)

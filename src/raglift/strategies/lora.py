@@ -12,6 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import Field, PrivateAttr, model_validator
 from torch import nn
 
+from raglift.models.low_rank import quicken_lora
 from raglift.plugins import nearest
 from raglift.records import Target
 from raglift.strategies import _adalora
@@ -92,6 +93,7 @@ class Lora(Strategy):
             inner.model = get_peft_model(inner.model, config)
         else:
             model = get_peft_model(model, config)
+        quicken_lora(model)
         if self._tuner.moves_base:
             self._start = {name: value.detach().clone() for name, value in trainable(model).items()}
         return model

@@ -117,7 +117,8 @@ class _Loop:
         )
         for strategy in strategies:
             strategy.begin(model, study)
-        self._optimizer = torch.optim.AdamW(self._groups(), lr=settings.learning_rate)
+        # Fused: one pass over the weights, where the plain one takes a dozen.
+        self._optimizer = torch.optim.AdamW(self._groups(), lr=settings.learning_rate, fused=True)
         self._state = self._resumed() or self._begun()
 
     def _groups(self) -> list[dict[str, Any]]:
