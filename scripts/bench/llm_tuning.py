@@ -108,6 +108,7 @@ def raglift_worker(folder: Path, task: dict[str, Any], name: str) -> None:
     from raglift.models.device import resolve
     from raglift.models.llm import load_causal_lm, load_tokenizer
     from raglift.models.padding_free import enable
+    from raglift.models.quick_norm import quicken_norms
     from raglift.progress import Progress
     from raglift.training.examples import Example, ExampleBatches
     from raglift.training.loop import Task, fit
@@ -126,6 +127,7 @@ def raglift_worker(folder: Path, task: dict[str, Any], name: str) -> None:
     print("ready", flush=True)
     for turn, _ in enumerate(sys.stdin):
         model = load_causal_lm(Path(task["model"]), runtime)
+        quicken_norms(model)
         compute = objective.build(model)
         losses.clear()
         start = time.perf_counter()

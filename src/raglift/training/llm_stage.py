@@ -20,6 +20,7 @@ from raglift.models.device import Runtime
 from raglift.models.find import FoundModel
 from raglift.models.generation import Generator, Sampling
 from raglift.models.llm import context_window, load_causal_lm, load_tokenizer
+from raglift.models.quick_norm import quicken_norms
 from raglift.progress import Progress
 from raglift.training import recipe
 from raglift.training.examples import Example, ExampleBatches
@@ -138,6 +139,7 @@ def tune(
     full = not owners or any(strategy.full_precision for strategy in strategies)
     loading = replace(runtime, dtype=torch.float32) if full else runtime
     model = load_causal_lm(base.path, loading)
+    quicken_norms(model)
     batches.end_to_end = padding_free.enable(model)
     if not batches.end_to_end:
         job.display.say("  examples are padded: this model cannot keep several apart in one row")
