@@ -54,6 +54,20 @@ BEST = "grouped, eager attention"
 """The fastest of them where this was written, by `--search`."""
 
 
+class Clock:
+    """Says how long a turn took, and remembers how much of it was the processor's: what else runs does not count."""
+
+    def __init__(self) -> None:
+        self.of_processor: list[float] = []
+
+    def start(self) -> None:
+        self._began = time.perf_counter(), time.process_time()
+
+    def stop(self) -> None:
+        self.of_processor.append(time.process_time() - self._began[1])
+        print(time.perf_counter() - self._began[0], flush=True)
+
+
 def trl_worker(folder: Path, task: dict[str, Any], name: str) -> None:
     """Trains on every line of standard input, as TRL's documentation does it."""
     import torch
@@ -79,10 +93,11 @@ def trl_worker(folder: Path, task: dict[str, Any], name: str) -> None:
         **own,
     }
     lora = {"r": task["rank"], "lora_alpha": 2 * task["rank"], "lora_dropout": 0.0, "target_modules": "all-linear"}
+    clock = Clock()
     print("ready", flush=True)
     for _ in sys.stdin:
         model = AutoModelForCausalLM.from_pretrained(task["model"], **loading)
-        start = time.perf_counter()
+        clock.start()
         rows = [{"prompt": prompt, "completion": answer} for prompt, answer in task["train"]]
         trainer = SFTTrainer(
             model,
@@ -92,10 +107,10 @@ def trl_worker(folder: Path, task: dict[str, Any], name: str) -> None:
             peft_config=LoraConfig(task_type="CAUSAL_LM", **lora),
         )
         trainer.train()
-        print(time.perf_counter() - start, flush=True)
+        clock.stop()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     trainer.model.save_pretrained(str(folder / name))
-    finished(folder, name, losses)
+    finished(folder, name, losses, clock)
 
 
 def raglift_worker(folder: Path, task: dict[str, Any], name: str) -> None:
@@ -124,13 +139,14 @@ def raglift_worker(folder: Path, task: dict[str, Any], name: str) -> None:
         losses.append(float(loss.detach()))
         return loss
 
+    clock = Clock()
     print("ready", flush=True)
     for turn, _ in enumerate(sys.stdin):
         model = load_causal_lm(Path(task["model"]), runtime)
         quicken_norms(model)
         compute = objective.build(model)
         losses.clear()
-        start = time.perf_counter()
+        clock.start()
         rows = [Example(prompt, answer) for prompt, answer in task["train"]]
         batches = ExampleBatches(rows, tokenizer, runtime.device, task["batch_size"], turn, end_to_end=enable(model))
         settings = Settings(task["epochs"] * len(batches), task["learning_rate"], warmup=0.0, evaluations=1)
@@ -138,9 +154,9 @@ def raglift_worker(folder: Path, task: dict[str, Any], name: str) -> None:
         trained = Task("llm", batches, watched, partial(rising_score, rising), objective.weight)
         lora = plugins.load("strategy", "lora")(rank=task["rank"], alpha=2 * task["rank"])
         fitted = fit(model, trained, [lora], settings, runtime, Job(folder / f"turn-{turn}", 0, Progress(quiet=True)))
-        print(time.perf_counter() - start, flush=True)
+        clock.stop()
     lora.save(fitted.model, folder / name)
-    finished(folder, name, losses)
+    finished(folder, name, losses, clock)
 
 
 def rising_score(scores: Iterator[int], model: Any) -> float:
@@ -148,10 +164,14 @@ def rising_score(scores: Iterator[int], model: Any) -> float:
     return float(next(scores))
 
 
-def finished(folder: Path, name: str, losses: list[float]) -> None:
+def finished(folder: Path, name: str, losses: list[float], clock: Clock) -> None:
     """Write what the last turn's training was like."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    found = {"first": round(losses[0], 4), "last": round(losses[-1], 4), "peak_gib": round(peak, 2)}
+    found = {
+        "first_loss": round(losses[0], 4),
+        "last_loss": round(losses[-1], 4),
+        "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, 2),
+        "processor_seconds": [round(value, 2) for value in clock.of_processor],
+    }
     (folder / f"{name}.json").write_text(json.dumps(found), "utf-8")
 
 
@@ -178,7 +198,7 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for pair in clozes(corpus, arguments.examples + arguments.held_out, 0):
         place = places[pair.evidence[0].chunk_id]
         passages = [texts[(place + step) % len(texts)] for step in (1, 0, 2)]
-        rows.append((render_chat(tokenizer, prompt.messages(pair.question, passages)), pair.answer))
+        rows.append((render_chat(tokenizer, prompt.messages(pair.question, passages)), pair.answers[0]))
     return {
         "train": rows[: arguments.examples],
         "held_out": rows[arguments.examples :],
@@ -219,9 +239,7 @@ def held_out_losses(folder: Path, task: dict[str, Any], names: list[str]) -> dic
     return found
 
 
-def summary(
-    arguments: argparse.Namespace, task: dict[str, Any], seconds: dict[str, list[float]], folder: Path
-) -> dict[str, Any]:
+def summary(task: dict[str, Any], seconds: dict[str, list[float]], folder: Path) -> dict[str, Any]:
     """What is printed last."""
     from raglift.models.device import probe_dtype
     from raglift.models.llm import load_tokenizer
@@ -231,14 +249,9 @@ def summary(
     encoded = [encode(Example(prompt, answer), tokenizer)[1] for prompt, answer in task["train"]]
     tokens = task["epochs"] * sum(len(labels) for labels in encoded)
     learned = task["epochs"] * sum(label >= 0 for labels in encoded for label in labels)
-    probe, weights = probe_dtype(), block_weights(Path(task["model"]))
+    probe, operations = probe_dtype(), 4 * block_weights(Path(task["model"])) * tokens
     medians = {name: statistics.median(times) for name, times in seconds.items()}
-
-    def turn_by_turn(times: list[float]) -> dict[str, float]:
-        ratios = sorted(other / own for other, own in zip(times, seconds["raglift"], strict=True))
-        shown = {"median": statistics.median(ratios), "min": ratios[0], "max": ratios[-1]}
-        return {key: round(value, 2) for key, value in shown.items()}
-
+    training = {name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in seconds}
     return {
         "bench": "llm_tuning",
         "examples": len(encoded),
@@ -250,14 +263,25 @@ def summary(
         "seconds": {name: round(value, 2) for name, value in medians.items()},
         "tokens_a_second": {name: round(tokens / value, 1) for name, value in medians.items()},
         "learned_tokens_a_second": {name: round(learned / value, 2) for name, value in medians.items()},
-        "ratio": {name: turn_by_turn(times) for name, times in seconds.items() if name != "raglift"},
+        "ratio": turn_by_turn(seconds),
+        "ratio_of_processor_seconds": turn_by_turn({name: one["processor_seconds"] for name, one in training.items()}),
         "share_of_matrix_rate": {
-            name: round(4 * weights * tokens / value / probe.gflops[probe.dtype] / 1e9, 3)
-            for name, value in medians.items()
+            name: round(operations / value / probe.gflops[probe.dtype] / 1e9, 3) for name, value in medians.items()
         },
-        "training": {name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in seconds},
+        "training": training,
         "held_out_loss": held_out_losses(folder, task, list(seconds)),
     }
+
+
+def turn_by_turn(seconds: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """How many times as long as raglift each other one took."""
+    found = {}
+    for name, times in seconds.items():
+        ratios = [other / own for other, own in zip(times, seconds["raglift"], strict=True)]
+        if name != "raglift":
+            shown = {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
+            found[name] = {key: round(value, 2) for key, value in shown.items()}
+    return found
 
 
 def block_weights(model: Path) -> int:
@@ -276,8 +300,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--venv", type=Path, help="the environment that TRL is in")
     parser.add_argument("--make-venv", action="store_true", help="make it, and train nothing")
-    parser.add_argument("--search", action="store_true", help="time each of TRL's settings once")
-    parser.add_argument("--against", nargs="+", choices=tuple(SETTINGS), default=["defaults", BEST])
+    parser.add_argument("--search", action="store_true", help="time settings, all unless named, one after the other")
+    parser.add_argument("--against", nargs="+", choices=tuple(SETTINGS), help="TRL's settings")
     parser.add_argument("--documents", default="python-reference")
     parser.add_argument("--examples", type=int, default=32)
     parser.add_argument("--held-out", type=int, default=16)
@@ -287,7 +311,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="of raglift")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, help="turns; 3 unless named, 1 in a search")
     parser.add_argument("--worker", choices=("raglift", *SETTINGS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -301,18 +325,18 @@ def main() -> None:
     if arguments.make_venv:
         make_venv(arguments.venv, [TRL, "peft"], SHARED)
         return
-    if arguments.search:
-        arguments.against, arguments.repeats = list(SETTINGS), 1
+    repeats = arguments.repeats or (1 if arguments.search else 3)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         task = prepare(arguments, folder)
         (folder / "task.json").write_text(json.dumps(task), "utf-8")
-        names = ["raglift", *arguments.against]
+        against = arguments.against or (list(SETTINGS) if arguments.search else ["defaults", BEST])
+        names = ["raglift", *against]
         seconds: dict[str, list[float]] = {}
         # A search is one after the other: all at once would need the memory of all.
         for group in [[each] for each in names] if arguments.search else [names]:
-            seconds |= take_turns(__file__, folder, group, arguments.venv, arguments.threads, arguments.repeats)
-        print(json.dumps(summary(arguments, task, seconds, folder)))
+            seconds |= take_turns(__file__, folder, group, arguments.venv, arguments.threads, repeats)
+        print(json.dumps(summary(task, seconds, folder)))
 
 
 if __name__ == "__main__":
