@@ -16,6 +16,7 @@ from raglift.models.device import Runtime
 from raglift.models.encoder import features, load_encoder
 from raglift.models.flattened import flatten_inputs
 from raglift.models.llm import load_causal_lm, load_tokenizer
+from raglift.models.padding_free import enable
 from raglift.models.quick_dropout import quicken_dropout
 from raglift.progress import Progress
 from raglift.records import Target
@@ -65,7 +66,9 @@ def chat_renderer(folder: Path) -> Callable[[list[dict[str, str]]], str]:
 def load(target: Target, folder: Path, runtime: Runtime = RUNTIME) -> nn.Module:
     """A fresh copy of the model in `folder`, as a training begins with it."""
     if target == "llm":
-        return load_causal_lm(folder, runtime)
+        llm = load_causal_lm(folder, runtime)
+        assert enable(llm)
+        return llm
     model = load_encoder(folder, runtime)
     quicken_dropout(model)
     flatten_inputs(model)
@@ -80,7 +83,7 @@ def task(target: Target, folder: Path, model: nn.Module) -> Task:
         objective = plugins.load("objective", "multiple_negatives")()
     else:
         rows = examples(chat_renderer(folder))
-        batches = ExampleBatches(rows, load_tokenizer(folder), RUNTIME.device, BATCH, seed=1)
+        batches = ExampleBatches(rows, load_tokenizer(folder), RUNTIME.device, BATCH, seed=1, end_to_end=True)
         objective = plugins.load("objective", "answer_only")()
     loss: Callable[[nn.Module, Any], Tensor] = objective.build(model)
     return Task(target, batches, loss, lambda scored: -fixed_loss(scored, batches, loss), objective.weight)

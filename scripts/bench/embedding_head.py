@@ -16,15 +16,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import venv
 from pathlib import Path
 from typing import Any
+
+from turns import make_venv, take_turns
 
 MODEL = "all-MiniLM-L6-v2"
 LIBRARIES = ("llama_index", "raglift")
@@ -32,21 +31,6 @@ PINS = ("llama-index-finetuning==0.4.2", "llama-index-embeddings-huggingface", "
 """The package imports `mistralai.Mistral` without saying that version 2 has lost it."""
 SHARED = ("torch", "transformers", "sentence-transformers", "llama-index-core", "numpy", "tokenizers")
 """What both environments have in the same version."""
-TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
-
-
-def make_venv(folder: Path) -> None:
-    """An environment with the other library, and with raglift's versions of what both stand on."""
-    venv.create(folder, with_pip=True)
-    pinned = (Path(__file__).parents[2] / "constraints.txt").read_text("utf-8").splitlines()
-    shared = [line for line in pinned if re.match(rf"({'|'.join(SHARED)})==", line)]
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--retries", "1"]
-    torch = next(line for line in shared if line.startswith("torch=="))
-    subprocess.run([*pip, "--no-deps", "--extra-index-url", TORCH_INDEX, torch], check=True)
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
-        constraints.write("\n".join(shared) + "\n")
-        constraints.flush()
-        subprocess.run([*pip, "-c", constraints.name, *PINS], check=True)
 
 
 def llama_index_worker(folder: Path, task: dict[str, Any]) -> None:
@@ -138,44 +122,6 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any]
     return task, corpus
 
 
-def take_turns(arguments: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
-    """Seconds of each training, library by library."""
-    pythons = {"llama_index": str(arguments.venv / "bin" / "python"), "raglift": sys.executable}
-    env = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads), "TOKENIZERS_PARALLELISM": "false"}
-    processes = {
-        name: subprocess.Popen(
-            [pythons[name], "-W", "ignore", __file__, "--worker", name, "--folder", str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=env,
-        )
-        for name in LIBRARIES
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in LIBRARIES}
-    for process in processes.values():
-        _line(process, "ready")
-    for _ in range(arguments.repeats):
-        for name, process in processes.items():
-            assert process.stdin is not None
-            process.stdin.write("train\n")
-            process.stdin.flush()
-            seconds[name].append(float(_line(process)))
-        print({name: round(times[-1], 2) for name, times in seconds.items()}, flush=True)
-    for process in processes.values():
-        process.communicate()
-    return seconds
-
-
-def _line(process: subprocess.Popen[str], wanted: str = "") -> str:
-    """The next line that is `wanted`, or a number; libraries print too."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.strip() == wanted or (not wanted and re.fullmatch(r"[\d.]+", line.strip())):
-            return line.strip()
-    raise SystemExit("a worker ended before its time; its error is above")
-
-
 def quality(folder: Path, corpus: Any, model: Path, threads: int) -> dict[str, float]:
     """nDCG@10 of the base and of both heads on the people's questions, all by the same vectors."""
     import numpy as np
@@ -217,13 +163,13 @@ def main() -> None:
     if arguments.venv is None:
         parser.error("--venv names the environment that llama-index-finetuning is in, or is to be made in")
     if arguments.make_venv:
-        make_venv(arguments.venv)
+        make_venv(arguments.venv, PINS, SHARED)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         task, corpus = prepare(arguments, folder)
         (folder / "task.json").write_text(json.dumps(task), "utf-8")
-        seconds = take_turns(arguments, folder)
+        seconds = take_turns(__file__, folder, LIBRARIES, arguments.venv, arguments.threads, arguments.repeats)
         scores = quality(folder, corpus, Path(task["model"]), arguments.threads)
     ratios = [theirs / ours for theirs, ours in zip(seconds["llama_index"], seconds["raglift"], strict=True)]
     result = {

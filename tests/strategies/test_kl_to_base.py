@@ -16,7 +16,9 @@ from raglift.models.flattened import part_of
 from raglift.records import Target
 from raglift.strategies.kl_to_base import KLToBase
 from raglift.training.distributions import divergence, ranking, ranking_divergence, token_divergence
+from raglift.training.examples import ExampleBatches
 from raglift.training.forwards import Forwards
+from raglift.training.loop import Task
 from raglift.training.objectives.answer_only import IGNORED
 from raglift.training.parameters import trainable
 from raglift.training.study import Study
@@ -77,6 +79,13 @@ def test_it_is_zero_at_the_start_and_not_after(target: Target, owner: str, folde
     assert strategy._forwards is None
 
 
+def padded(task: Task) -> dict[str, Tensor]:
+    """A batch in rows, each of which can be looked at alone."""
+    assert isinstance(task.batches, ExampleBatches)
+    task.batches.end_to_end = False
+    return task.batches.batch(0, 0)
+
+
 def test_a_divergence_computed_by_hand() -> None:
     base = torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log()
     tuned = torch.tensor([[0.25, 0.75], [0.9, 0.1]]).log()
@@ -90,7 +99,7 @@ def test_a_divergence_computed_by_hand() -> None:
 
 def test_the_tokens_divergence_against_whole_logits(tiny_llm: Path) -> None:
     model, task, strategy = begun("llm", tiny_llm, "full", strength=0.5)
-    batch = task.batches.batch(0, 0)
+    batch = padded(task)
     reference = tasks.load("llm", tiny_llm).train()
     move(model)
     strategy.before_step(model, 0, 1)
@@ -164,7 +173,7 @@ def test_what_the_objective_did_not_compute_whole_is_computed(target: Target, fo
 
 def test_logits_may_be_kept_by_place(tiny_llm: Path) -> None:
     model, task, strategy = begun("llm", tiny_llm, "full")
-    batch = task.batches.batch(0, 0)
+    batch = padded(task)
     move(model)
     base = strategy._base
     expected = token_divergence(model, base, batch, [])

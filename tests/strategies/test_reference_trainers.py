@@ -19,8 +19,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import IterableDataset
 from transformers import Trainer, TrainingArguments
 
+from raglift.models.llm import load_causal_lm
 from raglift.strategies.full import Full
 from raglift.strategies.lora import Lora
+from raglift.training.examples import ExampleBatches
 from raglift.training.loop import Task, fit
 from raglift.training.parameters import trainable
 from raglift.training.schedule import Settings
@@ -50,9 +52,9 @@ def ours(model: nn.Module, task: Task, strategy: Strategy, work: Path) -> tuple[
 
 
 def optimizers(model: nn.Module) -> tuple[torch.optim.AdamW, LambdaLR]:
-    """AdamW on what trains and the loop's schedule, as a trainer takes them."""
+    """AdamW on what trains, fused as it is by a trainer's default, and the loop's schedule."""
     optimizer = torch.optim.AdamW(
-        trainable(model).values(), lr=SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay
+        trainable(model).values(), lr=SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay, fused=True
     )
     return optimizer, LambdaLR(optimizer, SETTINGS.rate)
 
@@ -92,9 +94,12 @@ def test_lora_by_peft_and_transformers_trainer_gives_the_same_loss_curve(tiny_ll
 
     torch.manual_seed(7)
     config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear")
-    reference = get_peft_model(tasks.load("llm", tiny_llm), config)  # type: ignore[arg-type]
+    reference = get_peft_model(load_causal_lm(tiny_llm, RUNTIME), config)
     arguments = TrainingArguments(str(tmp_path / "theirs"), per_device_train_batch_size=1, **ARGUMENTS)
-    data = Batches(tasks.task("llm", tiny_llm, reference))
+    task = tasks.task("llm", tiny_llm, reference)
+    assert isinstance(task.batches, ExampleBatches)
+    task.batches.end_to_end = False  # the same examples as padded rows, with every logit
+    data = Batches(task)
     trainer = Trainer(reference, arguments, lambda rows: rows[0], train_dataset=data, optimizers=optimizers(reference))
     assert_equal_training(found, (theirs(trainer), reference), rtol=1e-4)
 

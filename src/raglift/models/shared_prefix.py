@@ -21,7 +21,7 @@ from transformers import AttentionInterface, Cache, PreTrainedModel
 
 NAME = "raglift_shared_prefix"
 """Under which transformers knows the attention function."""
-_NOT_MADE = ("softcap", "s_aux", "sliding_window", "position_bias", "attention_chunk_size")
+NOT_PLAIN = ("softcap", "s_aux", "sliding_window", "position_bias", "attention_chunk_size")
 """What some models ask of an attention function beyond the plain one."""
 _WINDOWS = ("sliding_window", "attention_chunk_size", "chunk_size")
 _PROBE = 4
@@ -171,7 +171,7 @@ def shared_prefix_attention(
     Raises:
         ValueError: The model wants more of its attention than this.
     """
-    if any(kwargs.get(name) is not None for name in _NOT_MADE) or _ACTIVE.cache is None:
+    if any(kwargs.get(name) is not None for name in NOT_PLAIN) or _ACTIVE.cache is None:
         raise ValueError("not a plain attention")
     rows, heads, tokens, width = query.shape
     groups, columns = key.shape[1:3]

@@ -13,6 +13,7 @@ from peft.tuners.tuners_utils import check_target_module_exists
 from pydantic import Field, PrivateAttr, model_validator
 from torch import nn
 
+from raglift.models.low_rank import quicken_lora
 from raglift.plugins import nearest
 from raglift.records import Target
 from raglift.strategies import _adalora
@@ -94,6 +95,7 @@ class Lora(Strategy):
             inner.model = get_peft_model(inner.model, config)
         else:
             model = get_peft_model(model, config)
+        quicken_lora(model)
         if self._tuner.moves_base:
             self._start = {name: value.detach().clone() for name, value in trainable(model).items()}
         return model

@@ -117,6 +117,4 @@ def restore_optimizer(
     """Put saved moments back."""
     for name, entries in state.items():
         parameter = names[name]
-        optimizer.state[parameter] = {
-            key: value if key == "step" else value.to(parameter.device) for key, value in entries.items()
-        }
+        optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in entries.items()}

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from raglift.models.flattened import rows_of
+from raglift.models.padding_free import enabled
 from raglift.training.forwards import Forward, Forwards, by_base
-from raglift.training.objectives.answer_only import IGNORED
+from raglift.training.next_token import apart, arguments_of, learning
 
 SCALE = 20.0
 """On cosines before the softmax over passages, as in training."""
@@ -36,30 +37,23 @@ def token_divergence(model: nn.Module, base: Mapping[str, Tensor], batch: Any, c
     Args:
         calls: What the objective computed for the batch; computed here where it is not one call that has all of it.
     """
-    labels = batch["labels"]
-    following = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED) != IGNORED
-    found = [(call, _learned(call, following)) for call in calls if call.kwargs.get("input_ids") is batch["input_ids"]]
-    if len(calls) != 1 or not found or int(found[0][1].sum()) != int(following.sum()):
-        (call,) = _recorded(model, lambda: model(**_arguments(batch, following)))
-        found = [(call, _learned(call, following))]
+    wanted = learning(batch)
+    found = [(call, _learned(call, wanted)) for call in calls if call.kwargs.get("input_ids") is batch["input_ids"]]
+    if len(calls) != 1 or not found or int(found[0][1].sum()) != int(wanted.sum()):
+        if "position_ids" in batch and not enabled(model):
+            batch, wanted = apart(batch, wanted)
+        (call,) = _recorded(model, lambda: model(**arguments_of(batch, wanted)))
+        found = [(call, _learned(call, wanted))]
     ((call, mask),) = found
     tuned = torch.log_softmax(call.output[mask].float(), dim=-1)
     said = torch.log_softmax(by_base(model, base, call)[mask].float(), dim=-1)
     return divergence(said, tuned)
 
 
-def _learned(call: Forward, following: Tensor) -> Tensor:
+def _learned(call: Forward, wanted: Tensor) -> Tensor:
     """Which of the call's logits, (B, T), predict a learned token: it may have kept the last ones or chosen ones."""
     kept = call.kwargs.get("logits_to_keep", 0)
-    return following[:, kept] if isinstance(kept, Tensor) else following[:, -call.output.shape[1] :]
-
-
-def _arguments(batch: Any, following: Tensor) -> dict[str, Any]:
-    given = {key: batch[key] for key in ("input_ids", "attention_mask", "position_ids") if key in batch}
-    if "attention_mask" in given:
-        given.setdefault("position_ids", (batch["attention_mask"].cumsum(1) - 1).clamp(min=0))
-    first = int(following.any(0).nonzero()[0])
-    return given | {"use_cache": False, "logits_to_keep": following.shape[1] - first}
+    return wanted[:, kept] if isinstance(kept, Tensor) else wanted[:, -call.output.shape[1] :]
 
 
 def ranking_divergence(model: nn.Module, base: Mapping[str, Tensor], batch: Any, calls: Sequence[Forward]) -> Tensor:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from raglift.training.objectives.answer_only import IGNORED
+from raglift.models.padding_free import as_mask
+from raglift.training.next_token import IGNORED
 
 _WINDOW = 8
 """Batches are cut from windows of this many, sorted by length: little padding, still shuffled."""
@@ -36,7 +38,7 @@ def encode(example: Example, tokenizer: PreTrainedTokenizerBase) -> tuple[list[i
 
 
 class ExampleBatches:
-    """`Batches` of examples, padded on the left and grouped by length."""
+    """`Batches` of examples of like length, padded on the left or, if `end_to_end`, laid one after the other."""
 
     def __init__(
         self,
@@ -45,12 +47,14 @@ class ExampleBatches:
         device: torch.device,
         batch_size: int,
         seed: int,
+        end_to_end: bool = False,
     ) -> None:
         self._rows = [encode(example, tokenizer) for example in examples]
         self._pad = int(tokenizer.pad_token_id)
         self._device = device
         self._size = batch_size
         self._seed = seed
+        self.end_to_end = end_to_end
 
     @property
     def rows(self) -> list[tuple[list[int], list[int]]]:
@@ -61,7 +65,11 @@ class ExampleBatches:
         return -(-len(self._rows) // self._size)
 
     def batch(self, epoch: int, index: int) -> dict[str, Tensor]:
-        """`input_ids`, `attention_mask` and `labels`, each (B, L)."""
+        """`input_ids`, `attention_mask` and `labels`, each (B, L).
+
+        End to end: `input_ids`, `labels` and `position_ids`, each (1, tokens), and as `attention_mask` the lengths of
+        the examples (`raglift.models.padding_free.as_mask`).
+        """
         rng = random.Random(f"{self._seed}/{epoch}")
         order = list(range(len(self._rows)))
         rng.shuffle(order)
@@ -72,7 +80,19 @@ class ExampleBatches:
             )
         batches = [order[start : start + self._size] for start in range(0, len(order), self._size)]
         rng.shuffle(batches)
-        return self._pad_left([self._rows[row] for row in batches[index]])
+        rows = [self._rows[row] for row in batches[index]]
+        return self._joined(rows) if self.end_to_end else self._pad_left(rows)
+
+    def _joined(self, rows: list[tuple[list[int], list[int]]]) -> dict[str, Tensor]:
+        def joined(values: Iterable[Iterable[int]]) -> Tensor:
+            return torch.tensor([list(chain.from_iterable(values))], device=self._device)
+
+        return {
+            "input_ids": joined(ids for ids, _ in rows),
+            "attention_mask": as_mask([len(ids) for ids, _ in rows]),
+            "position_ids": joined(range(len(ids)) for ids, _ in rows),
+            "labels": joined(labels for _, labels in rows),
+        }
 
     def _pad_left(self, rows: list[tuple[list[int], list[int]]]) -> dict[str, Tensor]:
         width = max(len(ids) for ids, _ in rows)

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from raglift.progress import Progress
 from raglift.training.examples import Example, ExampleBatches
-from raglift.training.next_token import IGNORED, kept, logits_of
+from raglift.training.next_token import following, learning, logits_of
 
 
 class MeanLogProbability:
@@ -48,11 +48,9 @@ class MeanLogProbability:
 
 def _log_probability(model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
     """Mean log-probability of each row's labels but the last, shape (B,)."""
-    labels = batch["labels"]
-    keep = kept(labels)
-    logits = logits_of(model, batch, keep)
-    targets = labels[:, -keep + 1 : -1]
-    counted = targets != IGNORED
-    each = torch.log_softmax(logits[:, :-2].float(), dim=-1).gather(2, targets.clamp(min=0).unsqueeze(2)).squeeze(2)
-    mean: torch.Tensor = (each * counted).sum(1) / counted.sum(1)
-    return mean
+    wanted = learning(batch)
+    wanted[:, -2] = False  # rows are padded on the left, so that the end token is the last of each
+    targets = following(batch["labels"])[wanted]
+    each = torch.log_softmax(logits_of(model, batch, wanted).float(), dim=-1).gather(1, targets[:, None]).squeeze(1)
+    summed = each.new_zeros(len(wanted)).index_add_(0, wanted.nonzero()[:, 0], each)
+    return summed / wanted.sum(1)

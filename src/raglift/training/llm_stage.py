@@ -15,10 +15,12 @@ from raglift.abstention import abstains
 from raglift.artifacts import write_atomic
 from raglift.config import LLMConfig
 from raglift.job import Job
+from raglift.models import padding_free
 from raglift.models.device import Runtime
 from raglift.models.find import FoundModel
 from raglift.models.generation import Generator, Sampling
 from raglift.models.llm import context_window, load_causal_lm, load_tokenizer
+from raglift.models.quick_norm import quicken_norms
 from raglift.progress import Progress
 from raglift.training import recipe
 from raglift.training.examples import Example, ExampleBatches
@@ -141,6 +143,10 @@ def tune(
     full = not owners or any(strategy.full_precision for strategy in strategies)
     loading = replace(runtime, dtype=torch.float32) if full else runtime
     model = load_causal_lm(base.path, loading)
+    quicken_norms(model)
+    batches.end_to_end = padding_free.enable(model)
+    if not batches.end_to_end:
+        job.display.say("  examples are padded: this model cannot keep several apart in one row")
     short = shortened_by(strategies, model, "llm", runtime)
     if short is not None and short.fill is not None:
         short.fill([Run.of(ids) for ids, _ in batches.rows], job)

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from raglift.records import Target
 from raglift.training.next_token import IGNORED as IGNORED
-from raglift.training.next_token import kept, logits_of
+from raglift.training.next_token import following, learning, logits_of, predicting
 from raglift.training.objective import Objective
 
 
@@ -20,13 +20,11 @@ class AnswerOnly(Objective):
     """Cross-entropy over the answer's tokens and the end-of-turn token; the prompt carries no loss unless it is given a
     weight.
 
-    Logits are computed only for the last positions of each row, where the answers stand: rows are padded on the left,
-    so every answer ends at the last position. A 49,000-word output layer over a whole prompt would cost more than the
-    transformer below it; a weight on the prompt pays for that.
+    Logits are computed where an answer is learned; a weight on the prompt pays for those of the prompt.
 
     Inputs:
-        A batch is a dict of `input_ids`, `attention_mask` and `labels`, each (B, L); `labels` is -100 outside the
-        answer.
+        A batch is a dict of `input_ids`, `attention_mask` and `labels`, as `ExampleBatches` makes it; `labels`, (B, L),
+        is -100 outside the answer.
 
     References:
         Zhang et al. 2024, "RAFT: Adapting Language Model to Domain Specific RAG".
@@ -46,29 +44,24 @@ class AnswerOnly(Objective):
         """The loss as a function of model and batch."""
 
         def compute(model: nn.Module, batch: Any) -> Tensor:
-            labels = batch["labels"]
-            keep = labels.shape[1] if self.prompt_weight else kept(labels)
-            logits = logits_of(model, batch, keep)[:, :-1].flatten(0, 1).float()
-            if not self.prompt_weight:
-                return cross_entropy(logits, labels[:, -keep + 1 :].flatten(), ignore_index=IGNORED)
-            losses = cross_entropy(logits, batch["input_ids"][:, 1:].flatten(), reduction="none")
-            weights = self._weights(batch).flatten()
+            wanted = self._wanted(batch)
+            targets = following(batch["input_ids"])[wanted]
+            losses = cross_entropy(logits_of(model, batch, wanted).float(), targets, reduction="none")
+            weights = self._weights(batch, wanted)
             return (losses * weights).sum() / weights.sum()
 
         return compute
 
-    def _weights(self, batch: Any) -> Tensor:
-        """What each token but the first counts, (B, L - 1): nothing stands before a row's first to predict it."""
-        present = batch["attention_mask"].bool()
-        predicted = present[:, 1:] & present[:, :-1]
-        prompt = torch.where(predicted, self.prompt_weight, 0.0)
-        return torch.where(batch["labels"][:, 1:] != IGNORED, 1.0, prompt)
+    def _wanted(self, batch: Any) -> Tensor:
+        return predicting(batch) if self.prompt_weight else learning(batch)
+
+    def _weights(self, batch: Any, wanted: Tensor) -> Tensor:
+        """What each prediction counts: nothing stands before an example's first token to predict it."""
+        return torch.where(following(batch["labels"])[wanted] != IGNORED, 1.0, self.prompt_weight)
 
     def weight(self, batch: Any) -> float:
         """The learned tokens by their weights, of which the loss is the mean."""
-        if self.prompt_weight:
-            return float(self._weights(batch).sum())
-        return float((batch["labels"] != IGNORED).sum())
+        return float(self._weights(batch, self._wanted(batch)).sum())
 
 
 PLUGIN = AnswerOnly

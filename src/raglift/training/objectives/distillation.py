@@ -12,11 +12,12 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from raglift.errors import UserError
+from raglift.models import padding_free
 from raglift.models.device import Runtime
 from raglift.models.find import FoundModel, find_model
 from raglift.models.llm import context_window, load_causal_lm, load_tokenizer
 from raglift.records import Target
-from raglift.training.next_token import IGNORED, kept, logits_of
+from raglift.training.next_token import following, learning, logits_of
 from raglift.training.objective import Objective
 
 
@@ -75,15 +76,12 @@ class Distillation(Objective):
             dtype = _precision(next(model.parameters()))
             if dtype not in loaded:
                 loaded[dtype] = self._load(Runtime(batch["labels"].device, dtype, torch.get_num_threads()))
-            labels = batch["labels"]
-            keep = kept(labels)
-            labels = labels[:, -keep + 1 :]
-            learned = labels != IGNORED
-            student = logits_of(model, batch, keep)[:, :-1][learned].float()
+            wanted = learning(batch)
+            student = logits_of(model, batch, wanted).float()
             with torch.no_grad():
-                teacher = logits_of(loaded[dtype], batch, keep)[:, :-1][learned].float()
+                teacher = logits_of(loaded[dtype], batch, wanted).float()
             apart = divergence(student, teacher, self.temperature, self.top_k).mean()
-            hard = cross_entropy(student, labels[learned])
+            hard = cross_entropy(student, following(batch["labels"])[wanted])
             return (1 - self.share) * hard + self.share * self.temperature**2 * apart
 
         return compute
@@ -93,11 +91,12 @@ class Distillation(Objective):
         with torch.random.fork_rng():
             teacher = load_causal_lm(find_model(self.teacher).path, runtime)
         teacher.requires_grad_(False)
+        padding_free.enable(teacher)  # where it cannot, it is given padded rows
         return teacher
 
     def weight(self, batch: Any) -> float:
         """The learned tokens, of which the loss is the mean."""
-        return float((batch["labels"] != IGNORED).sum())
+        return float(learning(batch).sum())
 
 
 def _precision(weight: Tensor) -> torch.dtype:
