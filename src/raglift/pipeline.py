@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from llama_index.core.llms import LLM
 
 from raglift.artifacts import Artifact, write_atomic, write_json
-from raglift.config import Config, TuningConfig
+from raglift.config import Config, RerankConfig, TuningConfig
 from raglift.evaluation import stage as evaluation_stage
 from raglift.evaluation.retrieval import validate_metrics
 from raglift.index.store import FaissStore
@@ -21,11 +21,11 @@ from raglift.records import Target
 from raglift.report import build as report
 from raglift.report.html import render
 from raglift.runner import Runner
-from raglift.serve.parts import limits, pipelines
+from raglift.serve.parts import first_stage, limits, pipelines
 from raglift.serve.result import RunResult
-from raglift.synthesis import hard_negatives, training_sets
+from raglift.synthesis import hard_negatives, rerank_lists, training_sets
 from raglift.synthesis.inverse_cloze import with_inverse_clozes
-from raglift.training import embedding_stage, llm_stage, nudge_stage
+from raglift.training import embedding_stage, llm_stage, nudge_stage, rerank_stage
 from raglift.training.embedding_stage import DevRanking
 from raglift.training.examples import Example
 from raglift.training.outcome import objective_key, read_outcome, strategy_key
@@ -64,6 +64,7 @@ class _Pipeline(DataStages):
         mined = self._hard_negatives(corpus, questions, base_index)
         self._embedding(corpus, questions, self._teacher_scores(corpus, base_index, mined) or mined)
         tuned_index = self._nudged(corpus, questions, self._index("tuned", corpus))
+        self._rerank(corpus, questions, tuned_index)
         self._llm(sets)
         self._evaluation(corpus, questions, base_index, tuned_index)
         return self._report()
@@ -111,6 +112,42 @@ class _Pipeline(DataStages):
             inputs["hard negatives"] = mined.key
         self._tuned("embedding", embedding_stage.VERSION, self._config.embedding, inputs, write)
 
+    def _rerank(self, corpus: Artifact, questions: Artifact, index: Artifact) -> None:
+        config = self._config.rerank
+        base = self._models.rerank
+        if config is None or base is None:
+            return
+        lists = self._rerank_lists(config, corpus, questions, index)
+
+        def write(job: Job) -> None:
+            dev = rerank_lists.load_dev(lists.path, (self._loaded.human, synthetic(questions)))
+            pairs = hard_negatives.load_pairs(lists.path)
+            rerank_stage.build(config, pairs, dev, self._loaded, base, self._runtime, job)
+
+        self._tuned("rerank", rerank_stage.VERSION, config, {"lists": lists.key}, write)
+
+    def _rerank_lists(self, config: RerankConfig, corpus: Artifact, questions: Artifact, index: Artifact) -> Artifact:
+        names = {"first_stage", "depth", "dev_questions"}
+        mined = {"hard_negatives", "hard_negative_ceiling", "random_negatives"}
+        fusion = self._config.retrieval.model_dump(mode="json", include={"depth", "rrf_k"})
+
+        def write(job: Job) -> None:
+            first = first_stage(self._config, self._models, self._stores["tuned"], self._loaded)
+            rerank_lists.build(config, self._loaded, synthetic(questions), first, job)
+
+        return self._runner.stage(
+            "rerank_lists",
+            rerank_lists.VERSION,
+            {**config.model_dump(mode="json", include=names | mined), "fusion": fusion, "seed": self._config.seed},
+            {
+                "corpus": corpus.key,
+                "questions": questions.key,
+                "index": index.key,
+                "embedding": self._models.embedding_key("tuned"),
+            },
+            write,
+        )
+
     def _llm(self, sets: Artifact) -> None:
         def write(job: Job) -> None:
             examples = [Example(**row) for row in training_sets.load(sets.path, "examples")]
@@ -155,6 +192,9 @@ class _Pipeline(DataStages):
             "similarity": self._revisions["similarity"],
             **{f"{which} llm": self._models.llm_key(which) for which in ("base", "tuned")},
         }
+        if config.rerank is not None:
+            settings["rerank"] = config.rerank.model_dump(mode="json", include={"first_stage", "depth"})
+            inputs["reranker"] = self._models.rerank_key()
 
         def write(job: Job) -> None:
             sets = {

@@ -60,6 +60,9 @@ class DataStages:
         }
         for section, base in ((config.embedding, self._models.embedding), (config.llm, self._models.llm)):
             objective_of(section.objective).check(base)
+        if config.rerank is not None and self._models.rerank is not None:
+            self._revisions["rerank"] = self._models.rerank.revision
+            objective_of(config.rerank.objective).check(self._models.rerank)
         check_room(config.llm.new_tokens, self._models.window, config.llm.model)
         self._sources = corpus_stage.read_sources(config, display)
         self._given_examples = given_examples(config.synthesis, self._llm_writer is not None)

@@ -12,6 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import Field, PrivateAttr, model_validator
 from torch import nn
 
+from raglift.models.reranker import inner_head
 from raglift.plugins import nearest
 from raglift.records import Target
 from raglift.strategies import _adalora
@@ -40,7 +41,7 @@ class Lora(Strategy):
     approach: ClassVar[str] = "low-rank adaptation"
     when: ClassVar[str] = "language models, little memory, many variants of one base; the default for language models"
     paper: ClassVar[str] = "Hu et al. 2022, LoRA, equation 3"
-    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-3, "llm": 5e-4}
+    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-3, "llm": 5e-4, "rerank": 1e-3}
 
     tuner: str = Field("lora", description="which of PEFT's tuners; those after `lora` bring defaults of their own")
     rank: int = Field(16, ge=1, description="width of the thin matrices")
@@ -87,7 +88,9 @@ class Lora(Strategy):
         block unless named otherwise (Dettmers et al. 2023 found that all of them are needed)."""
         modules = self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
         config = self._tuner.config(Size(self.rank, self.alpha, self.dropout, modules))
-        if target == "embedding":
+        if target == "rerank":
+            config.modules_to_save = inner_head(model) or None  # type: ignore[attr-defined]
+        if target != "llm":
             inner = model[0]  # type: ignore[index]
             inner.model = get_peft_model(inner.model, config)
         else:
@@ -134,7 +137,9 @@ class Lora(Strategy):
             raise ValueError(f"the tuner {self.tuner!r} has no mixes of base and tuned weights")
         if not scaled:
             return super().mix(base, tuned, share)
-        return {name: value * share if f".{scaled}" in name else value.clone() for name, value in tuned.items()}
+        mixed = {name: value * share if f".{scaled}" in name else value.clone() for name, value in tuned.items()}
+        # A reranker's head is no adapter: its own weights move.
+        return mixed | {name: base[name].lerp(tuned[name], share) for name in tuned if not _is_adapters(name)}
 
     def save(self, model: nn.Module, folder: Path) -> bool:
         """Write the adapter alone, as a PEFT folder that goes onto the plain base."""
@@ -173,6 +178,11 @@ class Lora(Strategy):
         inner = model[0]  # type: ignore[index]
         inner.model = inner.model.merge_and_unload()
         return model
+
+
+def _is_adapters(name: str) -> bool:
+    """Whether PEFT put the parameter of this name beside a layer of the model's."""
+    return "base_model." in name and ".modules_to_save." not in name
 
 
 PLUGIN = Lora

@@ -39,6 +39,7 @@ class Task:
 
     Attributes:
         weight: What a batch counts where several make one step, such as the learned tokens that its loss is a mean of.
+        base_score: What is to be beaten, where it is not the model as it begins: a head that is new says nothing yet.
     """
 
     target: Target
@@ -46,6 +47,7 @@ class Task:
     loss: Callable[[nn.Module, Any], Tensor]
     score: Callable[[nn.Module], float]
     weight: Callable[[Any], float] = _equally
+    base_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ class _Loop:
         return [{"params": found, "factor": factor, "weight_decay": decay} for factor, found in groups.items()]
 
     def _begun(self) -> Progress:
-        score = self._score()
+        score = self._score() if self._task.base_score is None else self._task.base_score
         self._job.display.say(f"  base on the development split: {score:.4f}")
         return Progress(best=dict(self._base), best_score=score, history=[{"step": 0, "dev": score}])
 
