@@ -25,7 +25,7 @@ class LiftReranker(BaseNodePostprocessor):
     _reranker: Any = PrivateAttr()
 
     def __init__(self, reranker: Reranker, top_n: int, source: str) -> None:
-        super().__init__(top_n=top_n, source=source)  # type: ignore[call-arg]
+        super().__init__(top_n=top_n, source=source)
         self._reranker = reranker
 
     @classmethod

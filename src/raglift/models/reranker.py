@@ -57,7 +57,7 @@ def load_reranker(base: Path, runtime: Runtime, tuned: Path | None = None) -> Cr
     if tuned is not None and difference(tuned) is None:
         base, tuned = tuned, None
     if is_cross_encoder(base):
-        model = CrossEncoder(
+        model: CrossEncoder = CrossEncoder(
             str(base),
             device=str(runtime.device),
             trust_remote_code=False,
@@ -95,7 +95,8 @@ def _with_new_head(base: Path, runtime: Runtime) -> CrossEncoder:
         head = Dense(
             pooling.get_embedding_dimension(), 1, activation_function=nn.Identity(), module_output_name="scores"
         )
-    return CrossEncoder(modules=[transformer, pooling, head], device=str(runtime.device))
+    made: CrossEncoder = CrossEncoder(modules=[transformer, pooling, head], device=str(runtime.device))
+    return made
 
 
 def inner_head(model: nn.Module) -> list[str]:

@@ -59,7 +59,7 @@ class LambdaLoss(RerankObjective):
         )
         # The texts are for the model, which is not asked again.
         texts = [[""] * count for count in counts]
-        value: Tensor = loss([[""] * len(counts), texts], list(batch.labels.split(counts)))
+        value: Tensor = loss([[""] * len(counts), texts], list(torch.split(batch.labels, counts)))
         return value
 
     def weight(self, batch: Any) -> float:
