@@ -1,4 +1,4 @@
-"""What all tests share: one thread, and two tiny models."""
+"""What all tests share: one thread, and tiny models."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+
+from raglift.records import Target
 
 settings.register_profile("raglift", deadline=None)  # a busy machine is slow, not wrong
 settings.load_profile("raglift")
@@ -27,3 +29,17 @@ def tiny_embedding(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tiny import build_embedding
 
     return build_embedding(tmp_path_factory.mktemp("tiny") / "embedding")
+
+
+@pytest.fixture(scope="session")
+def tiny_cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT that scores pairs of texts, as a sentence-transformers CrossEncoder folder."""
+    from tests.tiny import build_cross_encoder
+
+    return build_cross_encoder(tmp_path_factory.mktemp("tiny") / "cross_encoder")
+
+
+@pytest.fixture
+def folders(tiny_llm: Path, tiny_embedding: Path, tiny_cross_encoder: Path) -> dict[Target, Path]:
+    """Target -> folder of its tiny model."""
+    return {"embedding": tiny_embedding, "llm": tiny_llm, "rerank": tiny_cross_encoder}

@@ -20,7 +20,7 @@ from raglift.training.strategy import Strategy
 from tests import tasks
 from tests.tasks import QUIET, RUNTIME
 
-RATE = {"embedding": 3e-3, "llm": 1e-2}
+RATE = {"embedding": 3e-3, "llm": 1e-2, "rerank": 3e-3}
 STEPS = 8
 EVALUATIONS = 3
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,22 @@ from raglift.models.flattened import flatten_inputs
 from raglift.models.llm import load_causal_lm, load_tokenizer
 from raglift.models.padding_free import enable
 from raglift.models.quick_dropout import quicken_dropout
+from raglift.models.reranker import load_reranker
 from raglift.progress import Progress
 from raglift.records import Target
 from raglift.synthesis.asking import Asking
 from raglift.training.examples import Example, ExampleBatches
+from raglift.training.lists import ListBatches
 from raglift.training.loop import Task
 from raglift.training.pairs import Pair, PairBatches
 from raglift.training.study import Batches
 from tests.tiny import QUESTIONS, SENTENCES
 
+LOADERS: dict[Target, Callable[..., nn.Module]] = {
+    "embedding": load_encoder,
+    "llm": load_causal_lm,
+    "rerank": load_reranker,
+}
 RUNTIME = Runtime(torch.device("cpu"), torch.float32, 1)
 QUIET = Progress(quiet=True)
 BATCH = 4
@@ -48,6 +56,16 @@ def pairs() -> list[Pair]:
     return [Pair(question, SENTENCES[row], f"c{row}") for row, (question, _) in enumerate(QUESTIONS)]
 
 
+def lists() -> list[Pair]:
+    """The same questions with two wrong sentences each."""
+    rows = pairs()
+    wrong = [[rows[(row + step) % len(rows)] for step in (1, 3)] for row in range(len(rows))]
+    return [
+        replace(pair, negatives=tuple(p.passage for p in found), negative_ids=tuple(p.chunk_id for p in found))
+        for pair, found in zip(rows, wrong, strict=True)
+    ]
+
+
 def examples(render: Callable[[list[dict[str, str]]], str]) -> list[Example]:
     """The same questions with their sentence as the passage, and the answers."""
     prompt = plugins.load("prompt", "grounded")
@@ -65,13 +83,12 @@ def chat_renderer(folder: Path) -> Callable[[list[dict[str, str]]], str]:
 
 def load(target: Target, folder: Path, runtime: Runtime = RUNTIME) -> nn.Module:
     """A fresh copy of the model in `folder`, as a training begins with it."""
+    model = LOADERS[target](folder, runtime)
     if target == "llm":
-        llm = load_causal_lm(folder, runtime)
-        assert enable(llm)
-        return llm
-    model = load_encoder(folder, runtime)
-    quicken_dropout(model)
-    flatten_inputs(model)
+        assert enable(model)
+    if target == "embedding":
+        quicken_dropout(model)
+        flatten_inputs(model)
     return model
 
 
@@ -81,6 +98,9 @@ def task(target: Target, folder: Path, model: nn.Module) -> Task:
     if target == "embedding":
         batches = PairBatches(pairs(), {}, model, BATCH, seed=1)  # type: ignore[arg-type]
         objective = plugins.load("objective", "multiple_negatives")()
+    elif target == "rerank":
+        batches = ListBatches(lists(), model, BATCH, seed=1)  # type: ignore[arg-type]
+        objective = plugins.load("objective", "binary_cross_entropy")()
     else:
         rows = examples(chat_renderer(folder))
         batches = ExampleBatches(rows, load_tokenizer(folder), RUNTIME.device, BATCH, seed=1, end_to_end=True)
@@ -97,12 +117,15 @@ def fixed_loss(model: nn.Module, batches: Batches, loss: Callable[[nn.Module, An
 
 
 def outputs(target: Target, folder: Path, model: nn.Module) -> Tensor:
-    """Vectors of the questions, or the logits after a prompt."""
+    """Vectors of the questions, scores of them with their sentences, or the logits after a prompt."""
     model.eval()
     with torch.no_grad():
         if target == "embedding":
             texts = [question for question, _ in QUESTIONS]
             return Tensor(model(features(model, texts, "query"))["sentence_embedding"])  # type: ignore[arg-type]
+        if target == "rerank":
+            asked = [(pair.query, pair.passage) for pair in pairs()]
+            return Tensor(model(model.preprocess(asked))["scores"])  # type: ignore[operator]
         ids = load_tokenizer(folder)(examples(chat_renderer(folder))[0].prompt, add_special_tokens=False)["input_ids"]
         return Tensor(model(torch.tensor([ids])).logits)
 

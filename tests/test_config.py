@@ -12,6 +12,7 @@ from raglift import plugins
 from raglift.config import (
     Config,
     PluginSpec,
+    RerankConfig,
     WriterConfig,
     check_tuning,
     config_from_dict,
@@ -78,8 +79,8 @@ def test_every_key_is_documented() -> None:
     assert len(rows) == 3 + sum(
         len(getattr(config_from_dict({"data": {"beir": "b"}}), name).__class__.model_fields)
         for name in Config.model_fields
-        if name not in ("run", "workspace", "seed")
-    ) + len(WriterConfig.model_fields)
+        if name not in ("run", "workspace", "seed", "rerank")
+    ) + len(WriterConfig.model_fields) + 1 + len(RerankConfig.model_fields)
 
 
 def test_no_key_invites_a_secret() -> None:

@@ -12,7 +12,7 @@ from functools import cache
 from itertools import combinations, product
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -20,15 +20,15 @@ from torch import Tensor, nn
 
 from raglift import plugins
 from raglift.artifacts import WORK
-from raglift.config import EmbeddingConfig, LLMConfig, PluginSpec
+from raglift.config import EmbeddingConfig, LLMConfig, PluginSpec, RerankConfig
 from raglift.config_check import check_specs
 from raglift.models.device import Runtime
-from raglift.models.encoder import load_encoder
 from raglift.models.find import find_model
-from raglift.models.llm import load_causal_lm, load_tokenizer
+from raglift.models.llm import load_tokenizer
+from raglift.models.reranker import head, load_reranker
 from raglift.progress import Progress
 from raglift.records import Target
-from raglift.training import embedding_stage, llm_stage
+from raglift.training import embedding_stage, llm_stage, rerank_stage
 from raglift.training.forecast import FEWEST
 from raglift.training.loop import Fitted, Task, fit
 from raglift.training.outcome import read_outcome
@@ -40,6 +40,7 @@ from tests.tasks import RUNTIME, bits, same
 Combination = tuple[Target, tuple[str, ...]]
 
 
+TARGETS = get_args(Target)
 MIXTURES = 36
 """Most mixtures that are tried: a strategy that is added joins them in the place of some others."""
 
@@ -52,7 +53,7 @@ def _alone() -> Iterator[Combination]:
 
 def _allowed() -> Iterator[Combination]:
     """What trains with a schedule, an anchor or both, where the classes allow it."""
-    for target in ("embedding", "llm"):
+    for target in TARGETS:
         on: dict[str, list[str]] = {}
         for name in plugins.names("strategy"):
             if target in plugins.load("strategy", name).targets:
@@ -94,18 +95,12 @@ every_combination = _each([*_alone(), *_mixtures(MIXTURES)])
 def test_thirty_mixtures_in_which_every_two_strategies_meet() -> None:
     mixtures = _mixtures(MIXTURES)
     assert 30 <= len(set(mixtures)) == len(mixtures) <= MIXTURES
-    assert {target for target, _ in mixtures} == {"embedding", "llm"}
+    assert {target for target, _ in mixtures} == set(TARGETS)
 
     def pairs(found: Iterable[Combination]) -> set[tuple[str, str]]:
         return {pair for _, names in found for pair in combinations(names, 2)}
 
     assert pairs(mixtures) == pairs(_allowed())
-
-
-@pytest.fixture
-def folders(tiny_llm: Path, tiny_embedding: Path) -> dict[Target, Path]:
-    """Target -> folder of its tiny model."""
-    return {"embedding": tiny_embedding, "llm": tiny_llm}
 
 
 @every_combination
@@ -144,22 +139,44 @@ def test_what_the_strategy_does_not_claim_stays_bit_for_bit(
     assert moved
 
 
+@pytest.mark.parametrize(
+    "name", [n for n in plugins.names("strategy") if plugins.load("strategy", n).axis == "parameters"]
+)
+@pytest.mark.parametrize("fresh", [False, True], ids=["a cross-encoder", "a new head"])
+def test_a_rerankers_head_learns_whatever_else_does(
+    name: str, fresh: bool, folders: dict[Target, Path], tmp_path: Path
+) -> None:
+    strategy = plugins.load("strategy", name)
+    if "rerank" not in strategy.targets:
+        pytest.skip("not for rerankers")
+    folder = folders["embedding" if fresh else "rerank"]
+    wanted = {parameter: value.detach().clone() for parameter, value in head(load_reranker(folder, RUNTIME)).items()}
+    assert wanted
+    fitted = run_fit("rerank", (name,), folder, tmp_path)
+    for parameter, value in bits(fitted.model).items():
+        place = _plain(parameter).replace(".modules_to_save.default.", ".")
+        if place in wanted and ".original_module." not in parameter:
+            assert not torch.equal(value, wanted.pop(place)), parameter
+    assert not wanted
+
+
 def _plain(name: str) -> str:
     """The name that a weight had before PEFT wrapped its layer."""
-    return name.replace("base_model.model.", "", 1).replace(".base_layer.", ".")
+    name = name.replace("base_model.model.", "", 1).replace(".base_layer.", ".")
+    return name.replace(".original_module.", ".")
 
 
 @pytest.fixture(scope="module")
 def uncut(
-    tiny_llm: Path, tiny_embedding: Path, tmp_path_factory: pytest.TempPathFactory
+    tiny_llm: Path, tiny_embedding: Path, tiny_cross_encoder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Target, tuple[str, ...], Runtime], tuple[Fitted, dict[str, Tensor]]]:
     """A fit that was never killed, and its weights; made once for the tests that compare with it."""
+    folders: dict[Target, Path] = {"embedding": tiny_embedding, "llm": tiny_llm, "rerank": tiny_cross_encoder}
 
     @cache
     def fitted(target: Target, names: tuple[str, ...], runtime: Runtime) -> tuple[Fitted, dict[str, Tensor]]:
-        folder = tiny_llm if target == "llm" else tiny_embedding
         work = tmp_path_factory.mktemp("uncut")
-        whole = run_fit(target, names, folder, work, runtime=runtime, checkpoint_seconds=30.0)
+        whole = run_fit(target, names, folders[target], work, runtime=runtime, checkpoint_seconds=30.0)
         return whole, bits(whole.model)
 
     return fitted
@@ -286,6 +303,8 @@ def test_an_equal_score_does_not_replace_the_base(
 class Rising:
     """Stands for the development score; every state that is scored is better than those before."""
 
+    first_stage = 0.0
+
     def __init__(self, *_: Any) -> None:
         self.calls = 0
 
@@ -301,7 +320,7 @@ def run_stage(
     target: Target, names: tuple[str, ...], folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Tensor, Fitted]:
     """A whole training stage; the outputs of the model in memory, before anything is merged, and the fit."""
-    stage: Any = embedding_stage if target == "embedding" else llm_stage
+    stage: Any = {"embedding": embedding_stage, "llm": llm_stage, "rerank": rerank_stage}[target]
     kept: list[tuple[Tensor, Fitted]] = []
 
     def watched(*args: Any) -> Fitted:
@@ -320,9 +339,11 @@ def run_stage(
         "evaluations": 2,
     }
     last = (find_model(str(folder)), RUNTIME, tasks.job(out, 3))
+    corpus: Any = SimpleNamespace(similar={})
     if target == "embedding":
-        corpus: Any = SimpleNamespace(similar={})
         embedding_stage.build(EmbeddingConfig.model_validate(common), tasks.pairs(), [], corpus, *last)
+    elif target == "rerank":
+        rerank_stage.build(RerankConfig.model_validate(common), tasks.lists(), [], corpus, *last)
     else:
         rows = tasks.examples(tasks.chat_renderer(folder))
         llm_stage.build(LLMConfig.model_validate(common), rows, [{"prompt": "x"}], *last)
@@ -338,11 +359,8 @@ def test_saved_and_loaded_gives_the_same_outputs(
     outcome = read_outcome(tmp_path / "out", "key")
     assert outcome.record.chosen == fitted.chosen == fitted.candidates[-1].name
     assert outcome.tuned is not None
-    loaded: nn.Module
-    if target == "embedding":
-        loaded = load_encoder(folder, RUNTIME, outcome.tuned)
-    else:
-        loaded = load_causal_lm(folder, RUNTIME, outcome.tuned)
+    loaded = tasks.LOADERS[target](folder, RUNTIME, outcome.tuned)
+    if target == "llm":
         assert (outcome.tuned / "adapter_config.json").exists() == ("lora" in names)
     assert {file.suffix for file in outcome.tuned.rglob("*")} & {".bin", ".pt", ".pth", ".pkl"} == set()
     found = tasks.outputs(target, folder, loaded)
@@ -374,15 +392,18 @@ def test_two_runs_of_a_stage_write_the_same_weights(
         assert left.read_bytes() == right.read_bytes()
 
 
-@pytest.mark.parametrize("target", ["embedding", "llm"])
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_a_mix_with_an_adapter_lies_on_the_line_between_the_merged_weights(
     target: Target, share: float, folders: dict[Target, Path], tmp_path: Path
 ) -> None:
     lora = strategies_named(("lora",))[0]
 
+    def prepared() -> nn.Module:
+        return lora.prepare(tasks.load(target, folders[target]), target)
+
     def merged(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        model = lora.prepare(tasks.load(target, folders[target]), target)
+        model = prepared()
         with torch.no_grad():
             for name, parameter in trainable(model).items():
                 parameter.copy_(state[name])
@@ -390,7 +411,8 @@ def test_a_mix_with_an_adapter_lies_on_the_line_between_the_merged_weights(
 
     fitted = run_fit(target, ("lora",), folders[target], tmp_path, checkpoint_seconds=30.0)
     tuned = {name: value.detach().clone() for name, value in trainable(fitted.model).items()}
-    start = {name: value * 0 if ".lora_B." in name else value for name, value in tuned.items()}
+    fresh = {name: value.detach().clone() for name, value in trainable(prepared()).items()}
+    start = {name: fresh[name] if ".lora_A." not in name else value for name, value in tuned.items()}
     base, whole = bits(tasks.load(target, folders[target])), merged(tuned)
     mixed = merged(lora.mix(start, tuned, share))
     assert not same(whole, base)

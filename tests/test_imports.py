@@ -21,7 +21,8 @@ LAYERS = (
     ("runner", "pipeline", "estimation", "api"),
     ("cli", "doctor", "__main__"),
 )
-"""Lowest first; a module may import its own layer and those below. `config` and `cli` stand for `config_*`, `cli_*`."""
+"""Lowest first; a module may import its own layer and those below. A name in `FAMILIES` stands for `NAME_*` too."""
+FAMILIES = ("config_", "cli_", "pipeline_")
 HEAVY = ("torch", "transformers", "llama_index", "faiss", "ragas", "scipy", "datasets", "peft")
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
@@ -29,7 +30,7 @@ MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__
 
 def layer(unit: str) -> int:
     """The layer of a top-level module or package."""
-    family = unit.partition("_")[0] if unit.startswith(("config_", "cli_")) else unit
+    family = unit.partition("_")[0] if unit.startswith(FAMILIES) else unit
     found = [number for number, names in enumerate(LAYERS) if family in names]
     assert found, f"raglift.{unit} is in no layer: give it one"
     return found[0]

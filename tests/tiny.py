@@ -8,12 +8,19 @@ from string import ascii_lowercase, digits
 from tempfile import TemporaryDirectory
 
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers import models as tokenizer_models
 from tokenizers.trainers import BpeTrainer
-from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 SENTENCES = (
     "The lighthouse keeper writes the name of every ship into a blue book.",
@@ -112,7 +119,9 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, [("[CLS]", cls), ("[SEP]", sep)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", [("[CLS]", cls), ("[SEP]", sep)]
+    )
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         pad_token="[PAD]",
@@ -124,22 +133,38 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+def _bert(vocabulary: int) -> BertConfig:
+    """Two layers of width 32."""
+    return BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+    )
+
+
+def build_cross_encoder(folder: Path, seed: int = 0) -> Path:
+    """A two-layer BERT of width 32 with a pooler and one score, with random weights, in `folder`."""
+    tokenizer = word_tokenizer()
+    with torch.random.fork_rng(devices=[]), TemporaryDirectory() as inner:
+        torch.manual_seed(seed)
+        config = _bert(len(tokenizer))
+        config.num_labels = 1
+        BertForSequenceClassification(config).save_pretrained(inner)
+        tokenizer.save_pretrained(inner)
+        CrossEncoder(inner, device="cpu").save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
 def build_embedding(folder: Path, seed: int = 0, prompts: dict[str, str] | None = None) -> Path:
     """A two-layer BERT of width 32 with random weights, mean pooling and normalisation, in `folder`."""
     tokenizer = word_tokenizer()
     with torch.random.fork_rng(devices=[]), TemporaryDirectory() as inner:
         torch.manual_seed(seed)
-        model = BertModel(
-            BertConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=32,
-                intermediate_size=64,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                max_position_embeddings=64,
-                initializer_range=0.2,
-            )
-        )
+        model = BertModel(_bert(len(tokenizer)))
         model.save_pretrained(inner)
         tokenizer.save_pretrained(inner)
         modules = [Transformer(inner, max_seq_length=48), Pooling(32, "mean"), Normalize()]

@@ -21,6 +21,7 @@ from raglift.config_schema import (
     IndexConfig,
     LLMConfig,
     ReadingConfig,
+    RerankConfig,
     RetrievalConfig,
     RuntimeConfig,
     TuningConfig,
@@ -50,6 +51,7 @@ __all__ = [
     "LLMConfig",
     "PluginSpec",
     "ReadingConfig",
+    "RerankConfig",
     "RetrievalConfig",
     "RuntimeConfig",
     "SynthesisConfig",
@@ -106,7 +108,9 @@ def check_tuning(config: Config) -> list[tuple[tuple[str | int, ...], str]]:
     for, two strategies on one axis, and further trainings of nothing. Imports what is listed.
     """
     problems: list[tuple[tuple[str | int, ...], str]] = []
-    for target in ("embedding", "llm"):
+    for target in ("embedding", "llm", "rerank"):
+        if getattr(config, target) is None:
+            continue
         for path, message in check_specs(target, getattr(config, target).strategies):
             problems.append(((target, "strategies", *path), f"{target}.strategies: {message}"))
         for path, message in check_objective(target, getattr(config, target).objective):

@@ -151,7 +151,7 @@ def _nearest_key(path: KeyPath, model: type[BaseModel]) -> str:
 
 
 def check_specs(target: str, specs: Sequence[PluginSpec]) -> list[tuple[KeyPath, str]]:
-    """What is wrong with the strategies of one target, "embedding" or "llm": (path from the list on, message)."""
+    """What is wrong with the strategies of one target: (path from the list on, message)."""
     problems: list[tuple[KeyPath, str]] = []
     on_axis: dict[str, str] = {}
     sound: list[tuple[int, str, Any]] = []

@@ -230,6 +230,42 @@ class LLMConfig(TuningConfig):
         return self
 
 
+class RerankConfig(TuningConfig):
+    """Training of the reranker, which puts the passages that were found in order."""
+
+    model: Name = Field(
+        default="all-MiniLM-L6-v2", description="A cross-encoder, or an embedding model to make one of."
+    )
+    strategies: list[Spec] = Field(default=["full"], validate_default=True, description=_ABOUT["strategies"])
+    objective: Spec = Field(default="localized_contrastive", validate_default=True, description=_ABOUT["objective"])
+    batch_size: Count = 8
+    """Questions a step, each with its right passage and its wrong ones."""
+    weight_decay: NotNegative = Field(default=0.01, description=_ABOUT["weight_decay"])
+    evaluations: Count = Field(default=3, description=_ABOUT["evaluations"])
+    first_stage: Literal["dense", "hybrid"] = "hybrid"
+    """What finds the passages: the tuned embedding model, or its fusion with BM25."""
+    depth: Count = 30
+    """Passages of a question that are put in order; at least `retrieval.top_k`."""
+    dev_questions: Count | None = 100
+    """Most questions of each development set that a scoring takes; null: all."""
+    hard_negatives: NotNegativeInt = 4
+    """Most wrong passages a question from what the first stage finds."""
+    hard_negative_ceiling: PositiveShare = 0.95
+    """Share of the own passage's cosine above which another passage is too likely right to be taken for wrong."""
+    random_negatives: NotNegativeInt = 1
+    """Wrong passages a question that are drawn from all documents that may be trained on."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RerankConfig:
+        if not self.hard_negatives and not self.random_negatives:
+            raise wrong(
+                "rerank.hard_negatives and random_negatives are both 0: a reranker learns from wrong passages",
+                "hard_negatives",
+                "random_negatives",
+            )
+        return self
+
+
 class IndexConfig(Section):
     """The vector index."""
 
@@ -312,10 +348,19 @@ class Config(Section):
     synthesis: SynthesisConfig = SynthesisConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
     llm: LLMConfig = LLMConfig()
+    rerank: RerankConfig | None = None
+    """A cross-encoder that puts the passages that were found in order; null: none."""
     index: IndexConfig = IndexConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        if self.rerank is not None and self.rerank.depth < self.retrieval.top_k:
+            depth, top_k = self.rerank.depth, self.retrieval.top_k
+            raise wrong(f"rerank.depth ({depth}) must be at least retrieval.top_k ({top_k})", "rerank", "retrieval")
+        return self
 
 
 def describe_schema() -> list[tuple[str, str, str, str]]:

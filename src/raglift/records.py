@@ -19,7 +19,7 @@ from raglift.errors import UserError
 
 Split = Literal["train", "dev", "test"]
 Origin = Literal["synthetic", "human"]
-Target = Literal["embedding", "llm"]
+Target = Literal["embedding", "llm", "rerank"]
 Decision = Literal["better", "worse", "cannot tell"]
 
 

@@ -53,6 +53,26 @@ def test_the_development_split_chooses(on_dev: dict[str, str], arm: str) -> None
     assert choose(on_dev, [], METRICS, "human").beat_base is False  # no verdict, no claim
 
 
+@pytest.mark.parametrize(
+    ("on_dev", "worse", "arm", "embedding"),
+    [
+        ({"embedding": "final", "llm": "final", "rerank": "step 3"}, (), "tuned_all", "tuned"),
+        ({"embedding": "base", "llm": "final", "rerank": "step 3"}, (), "tuned_all", "base"),
+        ({"embedding": "final", "llm": "base", "rerank": "step 3"}, (), "reranked", "tuned"),
+        ({"embedding": "final", "llm": "final", "rerank": "step 3"}, ("tuned_all",), "reranked", "tuned"),
+        ({"embedding": "final", "llm": "final", "rerank": "step 3"}, ("tuned_all", "reranked"), "tuned_both", "tuned"),
+        ({"embedding": "final", "llm": "final", "rerank": "base"}, (), "tuned_both", "tuned"),
+        ({"embedding": "base", "llm": "base", "rerank": "the cross-encoder as it comes"}, (), "reranked", "base"),
+    ],
+)
+def test_a_reranker_stands_on_the_embedding_model_that_was_chosen(
+    on_dev: dict[str, str], worse: tuple[str, ...], arm: str, embedding: str
+) -> None:
+    choice = choose(on_dev, [verdict(name, "nDCG@10", "worse") for name in worse], METRICS, "human")
+    assert (choice.arm, choice.embedding) == (arm, embedding)
+    assert "reranker: " in choice.why
+
+
 BOTH_WORSE = verdict("tuned_both", "token_f1", "worse")
 EMBEDDING_WORSE = verdict("tuned_embedding", "nDCG@10", "worse", "synthetic")
 LLM_WORSE = verdict("tuned_llm", "token_f1", "worse")

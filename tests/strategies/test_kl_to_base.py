@@ -18,6 +18,7 @@ from raglift.strategies.kl_to_base import KLToBase
 from raglift.training.distributions import divergence, ranking, ranking_divergence, token_divergence
 from raglift.training.examples import ExampleBatches
 from raglift.training.forwards import Forwards
+from raglift.training.lists import lists_of
 from raglift.training.loop import Task
 from raglift.training.objectives.answer_only import IGNORED
 from raglift.training.parameters import trainable
@@ -25,11 +26,6 @@ from raglift.training.study import Study
 from tests import tasks
 from tests.fits import strategies_named
 from tests.tasks import QUIET
-
-
-@pytest.fixture
-def folders(tiny_llm: Path, tiny_embedding: Path) -> dict[Target, Path]:
-    return {"embedding": tiny_embedding, "llm": tiny_llm}
 
 
 def begun(target: Target, folder: Path, owner: str, strength: float = 1.0) -> tuple[nn.Module, Any, KLToBase]:
@@ -58,7 +54,7 @@ def term(strategy: KLToBase, model: nn.Module, batch: Any) -> Tensor:
     return strategy.losses(model, batch)["divergence from the base"]
 
 
-@pytest.mark.parametrize("target", ["embedding", "llm"])
+@pytest.mark.parametrize("target", ["embedding", "llm", "rerank"])
 @pytest.mark.parametrize("owner", ["full", "lora"])
 def test_it_is_zero_at_the_start_and_not_after(target: Target, owner: str, folders: dict[Target, Path]) -> None:
     model, task, strategy = begun(target, folders[target], owner)
@@ -138,7 +134,7 @@ def test_the_rankings_divergence_against_a_second_model(tiny_embedding: Path) ->
     assert float(value.detach()) == pytest.approx(0.5 * by_hand, rel=1e-4)
 
 
-@pytest.mark.parametrize("target", ["embedding", "llm"])
+@pytest.mark.parametrize("target", ["embedding", "llm", "rerank"])
 def test_what_the_objective_did_not_compute_whole_is_computed(target: Target, folders: dict[Target, Path]) -> None:
     """Without a call, after a call too many, or after calls that hold a part of the batch: the same value."""
     model, task, strategy = begun(target, folders[target], "full")
@@ -153,7 +149,8 @@ def test_what_the_objective_did_not_compute_whole_is_computed(target: Target, fo
         if target == "llm":
             model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], logits_to_keep=1)
         else:
-            model(part_of(batch[0], slice(0, 2)))
+            whole = batch[0] if target == "embedding" else batch.features
+            model(part_of(whole, slice(0, 2)))
 
     def twice() -> None:
         task.loss(model, batch)
@@ -203,6 +200,32 @@ def test_merged_passages_serve_too(tiny_embedding: Path) -> None:
     count_forwards(model, calls)
     torch.testing.assert_close(term(strategy, model, batch), expected, rtol=1e-4, atol=1e-6)
     assert True not in calls
+
+
+def test_the_divergence_of_lists_against_a_second_model(tiny_cross_encoder: Path) -> None:
+    model, task, strategy = begun("rerank", tiny_cross_encoder, "full", strength=0.5)
+    reference = tasks.load("rerank", tiny_cross_encoder)
+    rows: list[Any] = [
+        ("a ship", ["a blue book", "tall oaks"], [1.0, 0.0]),
+        ("snow", ["glass", "May", "oaks"], [0.0] * 3),
+    ]
+    batch = lists_of(model, rows)  # type: ignore[arg-type]
+    move(model)
+    for each in (model, reference):
+        each.eval()  # no dropout
+    strategy.before_step(model, 0, 1)
+    task.loss(model, batch)
+    value = term(strategy, model, batch)
+    summed = 0.0
+    with torch.no_grad():
+        for question, texts, _ in rows:
+            base, tuned = (
+                torch.log_softmax(m(m.preprocess([(question, text) for text in texts]))["scores"].view(-1), dim=0)  # type: ignore[operator]
+                for m in (reference, model)
+            )
+            summed += float((base.exp() * (base - tuned)).sum())
+    assert summed > 1e-3
+    assert float(value.detach()) == pytest.approx(0.5 * summed / 2, rel=1e-4)
 
 
 @pytest.mark.parametrize("target", ["embedding", "llm"])

@@ -21,7 +21,8 @@ from raglift.records import Target
 from raglift.strategies.elastic_weights import ElasticWeights
 from raglift.strategies.l2_sp import L2SP
 from raglift.training import general_text
-from raglift.training.fisher import diagonal_fisher, drawn, told_passages, told_tokens
+from raglift.training.fisher import diagonal_fisher, drawn, told_orders, told_passages, told_tokens
+from raglift.training.lists import scores_of
 from raglift.training.outcome import strategy_key
 from raglift.training.parameters import trainable
 from raglift.training.strategy import Strategy
@@ -257,6 +258,37 @@ def test_the_users_text_for_an_embedding_model(tiny_embedding: Path, tmp_path: P
     assert all(value.grad is None for value in model.parameters())
     with pytest.raises(UserError, match="too short"):
         ElasticWeights(text=file, length=100).begin(model, study)
+
+
+def test_a_reranker_is_weighed_by_the_order_of_lists(tiny_cross_encoder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "general.txt"
+    file.write_text(" ".join(SENTENCES), "utf-8")
+    model: Any = tasks.load("rerank", tiny_cross_encoder).eval()
+    study = study_of("rerank", tiny_cross_encoder, model)
+    found = []
+    for text in (file, None):
+        strategy = ElasticWeights(text=text, samples=6, length=6)
+        strategy.begin(model, study)
+        assert any(bool(value.any()) for value in strategy._fisher.values())
+        found.append(strategy._fisher)
+    assert not all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+    batch = next(general_text.training_lists(study, 1))
+    said = list(told_orders(model, [batch], nullcontext, torch.Generator().manual_seed(0)))
+    assert [count for _, count in said] == [1] * 4
+    with torch.no_grad():
+        chances = torch.log_softmax(batch.table(scores_of(model, batch)), dim=1)
+    for row, (value, _) in zip(chances, said, strict=True):
+        assert any(float(value.detach()) == pytest.approx(float(each), abs=1e-4) for each in row)
+    asked = list(general_text.word_lists(model, file.read_text(), 4, 6, 0))
+    assert [len(each.labels) for each in asked] == [3] * 4, "each run of words asks for one of the others"
+    with pytest.raises(UserError, match="too short"):
+        ElasticWeights(text=file, length=100).begin(model, study)
+
+
+def test_training_lists_end_with_the_data(tiny_cross_encoder: Path) -> None:
+    study = study_of("rerank", tiny_cross_encoder, tasks.load("rerank", tiny_cross_encoder))
+    for count, batches in ((1, 1), (4, 1), (5, 2), (64, 2)):
+        assert len(list(general_text.training_lists(study, count))) == batches
 
 
 def test_training_pairs_come_in_small_groups(tiny_embedding: Path) -> None:

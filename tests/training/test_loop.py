@@ -233,6 +233,16 @@ def test_states_are_kept_only_for_who_wants_them(tmp_path: Path) -> None:
     assert (Cook.seen, fitted.chosen) == ([], "step 3")
 
 
+def test_what_is_to_be_beaten_may_be_something_else_than_the_model(tmp_path: Path) -> None:
+    """A head that is new says nothing: what a stage does without it is the base."""
+    for base_score, values, chosen in ((2.5, (1, 2, 3, 2), "step 8"), (3.0, (1, 2, 3, 2), "base")):
+        task = Task("embedding", Numbers(), square, scores(*values), base_score=base_score)
+        work = job(tmp_path / str(base_score))
+        fitted = fit(model_of(), task, (), Settings(steps=10, learning_rate=0.05), RUNTIME, work)
+        assert fitted.chosen == chosen
+        assert [candidate.score for candidate in fitted.candidates] == [base_score, *values]
+
+
 def test_a_score_that_is_not_a_number_never_wins(tmp_path: Path) -> None:
     fitted = run(tmp_path, scores(0.1, *[float("nan")] * 5), (Mixer(),))
     assert fitted.chosen == "base"

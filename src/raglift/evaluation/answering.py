@@ -18,6 +18,7 @@ from raglift.index.store import FaissStore
 from raglift.journal import Journal
 from raglift.models.encoder import Encoder
 from raglift.models.generation import Generator, Sampling
+from raglift.models.reranker import Reranker
 from raglift.progress import Progress
 from raglift.records import Answered, QAPair, content_id
 
@@ -43,6 +44,8 @@ class Pipelines:
         text_of: Chunk id -> text.
         render: (question, passages) -> prompt, as in training and serving.
         read: What the model wrote -> the answer in it.
+        arms: What is compared.
+        reranker: Puts passages in order for the arms that are `reranked`; None where none was chosen.
     """
 
     encoder: Callable[[str], Encoder]
@@ -53,16 +56,20 @@ class Pipelines:
     text_of: Mapping[str, str]
     render: Callable[[str, Sequence[str]], str]
     read: Callable[[str], str]
+    arms: Sequence[Arm] = ARMS
+    reranker: Callable[[], Reranker | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Passages a prompt, length of a ranking, the constant of the fusion, most tokens that are written."""
+    """Passages a prompt, length of a ranking, the constant of the fusion, most tokens that are written, and passages
+    that a reranker puts in order."""
 
     top_k: int
     depth: int
     rrf_k: int
     max_new_tokens: int
+    rerank_depth: int = 0
 
 
 Timed = tuple[Mapping[str, Ranking], float]
@@ -91,8 +98,33 @@ def rank(questions: Sequence[QAPair], pipelines: Pipelines, limits: Limits, disp
             found["dense", which] = dense, encoding + searching
             found["hybrid", which] = hybrid, encoding + searching + sparse_seconds
     ids = [question.id for question in questions]
-    ranked = {arm.name: found[arm.retrieval, arm.embedding] for arm in ARMS if arm.retrieval != "none"}
+    ranked = {}
+    for arm in pipelines.arms:
+        if arm.retrieval != "none":
+            first = found[arm.retrieval, arm.embedding]
+            if arm.reranked and ("reranked", "") not in found:
+                found["reranked", ""] = _reranked(texts, *first, pipelines, limits, display)
+            ranked[arm.name] = found["reranked", ""] if arm.reranked else first
     return {name: (dict(zip(ids, rankings, strict=True)), seconds) for name, (rankings, seconds) in ranked.items()}
+
+
+def _reranked(
+    texts: Sequence[str],
+    first: Sequence[Ranking],
+    seconds: float,
+    pipelines: Pipelines,
+    limits: Limits,
+    display: Progress,
+) -> tuple[list[Ranking], float]:
+    """The first stage's best passages in the reranker's order; without one, the first stage's rankings."""
+    reranker = pipelines.reranker()
+    if reranker is None:
+        return list(first), seconds
+    asked = [(text, ranking[: limits.rerank_depth]) for text, ranking in zip(texts, first, strict=True)]
+    pairs = sum(len(ranking) for _, ranking in asked)
+    with display.stage("re-ordering passages", pairs, "passages") as bar:
+        found, spent = _timed(partial(reranker.rerank, asked, pipelines.text_of, bar.advance), len(texts))
+    return found, seconds + spent
 
 
 def _sparse(bm25: Bm25, texts: Sequence[str], limits: Limits, advance: Callable[[int], None]) -> list[Ranking]:
@@ -148,7 +180,7 @@ def answer(
     """
     passages = {
         arm.name: {q.id: _passages(arm, q.id, rankings, limits.top_k) for q in asked}
-        for arm in ARMS
+        for arm in pipelines.arms
         if arm.llm != "none"
     }
     prompts = {
@@ -157,7 +189,7 @@ def answer(
     }
     replies = _generate(prompts, pipelines, limits, journal, display)
     found = []
-    for arm in ARMS:
+    for arm in pipelines.arms:
         by_question, seconds = rankings.get(arm.name, ({}, 0.0))
         for question in questions:
             prompt = prompts.get(arm.name, {}).get(question.id)
@@ -179,7 +211,7 @@ def _generate(
     """(model key, prompt) -> answer and seconds. A finished batch is in the journal and is not answered again."""
     wanted: dict[str, dict[str, None]] = {}
     which_of: dict[str, str] = {}
-    for arm in ARMS:
+    for arm in pipelines.arms:
         if arm.name in prompts:
             key = pipelines.llm_key[arm.llm]
             which_of.setdefault(key, arm.llm)

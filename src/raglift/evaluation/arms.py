@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,8 @@ class Arm:
     llm: Which
     retrieval: Literal["dense", "bm25", "hybrid", "none"]
     description: str
+    reranked: bool = False
+    """Whether a cross-encoder puts what was retrieved in order, unless none was chosen."""
 
 
 BASE = "base"
@@ -33,9 +36,24 @@ ARMS = (
 )
 
 
-def arm_named(name: str) -> Arm:
+RERANKED, TUNED_ALL = "reranked", "tuned_all"
+
+
+def arms_with(first_stage: Literal["dense", "hybrid"] | None) -> tuple[Arm, ...]:
+    """The arms of a run with a reranker over this first stage; None: of one without."""
+    if first_stage is None:
+        return ARMS
+    order = "its passages put in order by the reranker"
+    return (
+        *ARMS,
+        Arm(RERANKED, "tuned", "base", first_stage, f"tuned embedding model, {order}, base language model", True),
+        Arm(TUNED_ALL, "tuned", "tuned", first_stage, f"tuned embedding model, {order}, tuned language model", True),
+    )
+
+
+def arm_named(name: str, arms: Sequence[Arm] = ARMS) -> Arm:
     """The arm of that name; KeyError if there is none."""
-    return {arm.name: arm for arm in ARMS}[name]
+    return {arm.name: arm for arm in arms}[name]
 
 
 def dense_arm(embedding: str, llm: str) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from raglift.artifacts import WORK, write_json
 from raglift.config import EvaluationConfig
 from raglift.evaluation.answering import Limits, Pipelines, Timed, answer, rank, to_answer
-from raglift.evaluation.arms import ARMS, BASE
+from raglift.evaluation.arms import BASE, Arm
 from raglift.evaluation.response import score_answers
 from raglift.evaluation.retrieval import score_rankings
 from raglift.evaluation.statistics import Resampling, mean_interval
@@ -67,11 +67,12 @@ def build(
         answered = answer(questions, asked, rankings, pipelines, limits, journal, job.display)
         journal.close()
         retrieval = _retrieval(questions, rankings, settings.retrieval, document_of, job.display)
-        response = _response(asked, answered, settings.response, similarity, job.display)
+        response = _response(asked, answered, settings.response, pipelines.arms, similarity, job.display)
         write_jsonl(job.out / f"{name}-questions.jsonl", questions)
         write_jsonl(job.out / f"{name}-answered.jsonl", answered)
         write_jsonl(job.out / f"{name}-scores.jsonl", [*retrieval, *response])
-        _summarise(summary, _Scored(name, questions, asked, answered, retrieval, response), settings, job)
+        scored = _Scored(name, questions, asked, answered, retrieval, response)
+        _summarise(summary, scored, pipelines.arms, settings, job)
     write_json(job.out / "summary.json", summary)
 
 
@@ -93,20 +94,21 @@ def _response(
     asked: Sequence[QAPair],
     answered: Sequence[Answered],
     metrics: Sequence[str],
+    arms: Sequence[Arm],
     similarity: Encoder,
     display: Progress,
 ) -> list[Score]:
     found: list[Score] = []
     if not asked or not metrics:
         return found
-    arms = [arm.name for arm in ARMS if arm.llm != "none"]
-    with display.stage("scoring answers", len(arms) * len(metrics) * len(asked), "scores") as bar:
+    names = [arm.name for arm in arms if arm.llm != "none"]
+    with display.stage("scoring answers", len(names) * len(metrics) * len(asked), "scores") as bar:
         count = _Count(bar, len(asked))
 
         def embed(texts: list[str]) -> NDArray[np.float32]:
             return similarity.encode(texts, "passage", lambda n: count.encoded(n, len(texts)))
 
-        for arm in arms:
+        for arm in names:
             answers = {item.qa_id: item.answer for item in answered if item.arm == arm}
             found += score_answers(asked, answers, metrics, arm, embed, count.scored)
     return found
@@ -139,7 +141,9 @@ def clusters(questions: Sequence[QAPair]) -> dict[str, str]:
     return {question.id: question.evidence[0].document_id for question in questions if question.evidence}
 
 
-def _summarise(summary: dict[str, Any], scored: _Scored, settings: EvaluationConfig, job: Job) -> None:
+def _summarise(
+    summary: dict[str, Any], scored: _Scored, arms: Sequence[Arm], settings: EvaluationConfig, job: Job
+) -> None:
     name, questions, response = scored.name, scored.questions, scored.response
     cluster = clusters(questions)
     summary["question_sets"][name] = {
@@ -156,7 +160,7 @@ def _summarise(summary: dict[str, Any], scored: _Scored, settings: EvaluationCon
             "retrieval": settings.retrieval if arm.retrieval != "none" else [],
             "response": settings.response if arm.llm != "none" and response else [],
         }
-        for arm in ARMS
+        for arm in arms
     }
     metrics = {arm: sum(map(len, families.values())) for arm, families in measured.items()}
     priced = sum(bool(families["response"]) for families in measured.values())

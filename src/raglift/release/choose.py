@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raglift.evaluation.arms import BASE, dense_arm
+from raglift.evaluation.arms import BASE, RERANKED, TUNED_ALL, dense_arm
 from raglift.evaluation.statistics import holm
 
 _ALPHA = 0.05
 HEADLINE = {"embedding": "nDCG@10", "llm": "token_f1"}
-_NAMES = {"embedding": "embedding model", "llm": "language model"}
+_NAMES = {"embedding": "embedding model", "llm": "language model", "rerank": "reranker"}
+_ORDER = (("rerank", "llm"), ("rerank",), ("embedding", "llm"), ("embedding",), ("llm",), ())
+"""What is tuned, from as much as there is down; a reranker stands on whichever embedding model was chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,15 @@ def choose(
         else f"{_NAMES[target]}: {choice} was best on the development split"
         for target, choice in on_dev.items()
     ]
-    for tuned in (("embedding", "llm"), ("embedding",), ("llm",), ()):
-        if any(on_dev[target] == "base" for target in tuned):
+    for tuned in _ORDER:
+        if any(on_dev.get(target, "base") == "base" for target in tuned):
             continue
-        picked = {target: "tuned" if target in tuned else "base" for target in on_dev}
-        arm = dense_arm(picked["embedding"], picked["llm"])
+        picked = {target: "tuned" if target in tuned else "base" for target in ("embedding", "llm")}
+        if "rerank" in tuned:
+            picked["embedding"] = "base" if on_dev["embedding"] == "base" else "tuned"
+            arm = TUNED_ALL if "llm" in tuned else RERANKED
+        else:
+            arm = dense_arm(picked["embedding"], picked["llm"])
         headlines = [v for v in verdicts if v["arm"] == arm and v["metric"] in metrics.values()]
         worse = [f"{v['metric']} on the {v['question_set']} set" for v in headlines if v["decision"] == "worse"]
         if worse:

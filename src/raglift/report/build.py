@@ -12,12 +12,18 @@ from typing import Any
 from raglift.config import Config
 from raglift.corpus import audit
 from raglift.corpus.stage import Corpus
-from raglift.evaluation.arms import ARMS
+from raglift.evaluation.arms import BASE, arms_with
 from raglift.records import Answered, QAPair, Score, read_jsonl
 from raglift.release.choose import Choice, choose, headline, judging_set, sentence
+from raglift.training.outcome import NOT_RERANKED
 from raglift.training.versions import installed
 
 _PASSAGES = 5
+_FUNNEL = (
+    *("corpus", "writer", "synthesis", "review", "hard_negatives", "teacher_scores", "training_sets"),
+    "rerank_lists",
+)
+"""Stages that say what they let through."""
 _VERSIONED = (
     "raglift",
     "torch",
@@ -57,17 +63,15 @@ def build(
         "llm": headline("llm", config.evaluation.response),
     }
     choice = choose(on_dev, summary["verdicts"], metrics, judging_set(summary["question_sets"]))
-    funnel = [
-        row
-        for stage in ("corpus", "writer", "synthesis", "review", "hard_negatives", "teacher_scores", "training_sets")
-        if stage in folders
-        for row in _read(folders[stage] / "funnel.json")
-    ]
+    funnel = [row for stage in _FUNNEL if stage in folders for row in _read(folders[stage] / "funnel.json")]
     return {
         "run": config.run,
         "verdict": sentence(choice, summary, metrics),
         "created": created,
-        "arms": {arm.name: {k: v for k, v in asdict(arm).items() if k != "name"} for arm in ARMS},
+        "arms": {
+            arm.name: {k: v for k, v in asdict(arm).items() if k not in ("name", "reranked")}
+            for arm in arms_with(config.rerank.first_stage if config.rerank is not None else None)
+        },
         "question_sets": summary["question_sets"],
         "retrieval": summary["retrieval"],
         "response": summary["response"],
@@ -87,12 +91,16 @@ def build(
 
 def _trainings(folders: Mapping[str, Path]) -> tuple[dict[str, Any], dict[str, str]]:
     """What the trainings left, with that of the index's vectors where they moved; and target -> what was chosen."""
-    training = {target: _read(folders[target] / "training.json") for target in ("embedding", "llm")}
+    targets = [target for target in ("embedding", "llm", "rerank") if target in folders]
+    training = {target: _read(folders[target] / "training.json") for target in targets}
     on_dev = {target: training[target]["chosen"] for target in training}
     if "nudge" in folders:
         training["index"] = _read(folders["nudge"] / "nudge.json")
         if training["index"]["chosen"] != "base":
             on_dev["embedding"] = training["index"]["chosen"]
+    if "rerank" in on_dev:  # a cross-encoder as it comes may beat the first stage's own order
+        names = {NOT_RERANKED: BASE, BASE: "the cross-encoder as it comes"}
+        on_dev["rerank"] = names.get(on_dev["rerank"], on_dev["rerank"])
     return training, on_dev
 
 
@@ -138,7 +146,7 @@ def _row(
     relevant = {item.chunk_id for item in question.evidence}
     whole = {item.document_id for item in question.evidence if item.chunk_id is None}
     arms = {}
-    for arm in ARMS:
+    for arm in arms_with("hybrid"):  # every arm that there may be; what was not scored is not there
         item = answered.get((question.id, arm.name))
         if item is not None:
             passages = [

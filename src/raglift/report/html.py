@@ -24,7 +24,7 @@ from raglift.report.forest import finite, panels
 
 _FOLDER = Path(__file__).parent
 _ARMS = (
-    *("base", "tuned_embedding", "tuned_llm", "tuned_both"),
+    *("base", "tuned_embedding", "tuned_llm", "tuned_both", "reranked", "tuned_all"),
     *("bm25", "hybrid", "tuned_hybrid", "closed_book", "tuned_llm_closed_book"),
 )
 _METRICS = (

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from raglift import plugins
 from raglift.config import Config
+from raglift.evaluation.arms import Arm, arms_with
 from raglift.models.chat import render_chat
 from raglift.models.device import Runtime
 from raglift.models.embedding import LiftEmbedding
@@ -17,15 +18,17 @@ from raglift.models.find import FoundModel, find_model
 from raglift.models.fused import quicken
 from raglift.models.generation import Generator
 from raglift.models.llm import LiftLLM, context_window, load_causal_lm, load_tokenizer
+from raglift.models.reranker import Reranker, load_reranker
 from raglift.models.switching import Adapters
 from raglift.prompting._base import Prompt
-from raglift.training.outcome import Outcome
+from raglift.records import Target
+from raglift.training.outcome import NOT_RERANKED, Outcome
 
 GENERATION_BATCH = 32
 
 
 class Models:
-    """Base and tuned variants of the run's two models.
+    """Base and tuned variants of the run's two models, and its reranker.
 
     One language model is held at a time: the arms are scored model by model, and two would need twice the memory.
     """
@@ -36,6 +39,7 @@ class Models:
         self._outcomes: dict[str, Outcome] = {}
         self._encoders: dict[str, Encoder] = {}
         self._generator: tuple[str, Generator] | None = None
+        self._reranker: Reranker | None = None
 
     @cached_property
     def embedding(self) -> FoundModel:
@@ -46,6 +50,22 @@ class Models:
     def llm(self) -> FoundModel:
         """The base language model."""
         return find_model(self._config.llm.model)
+
+    @cached_property
+    def rerank(self) -> FoundModel | None:
+        """The base of the reranker; None where the run has none."""
+        return find_model(self._config.rerank.model) if self._config.rerank is not None else None
+
+    def base(self, target: Target) -> FoundModel:
+        """What the training of a target begins with."""
+        found = {"embedding": self.embedding, "llm": self.llm, "rerank": self.rerank}[target]
+        assert found is not None  # what a run does not have is not trained
+        return found
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """What the run compares."""
+        return arms_with(self._config.rerank.first_stage if self._config.rerank is not None else None)
 
     def add(self, outcome: Outcome) -> None:
         """Make a training's outcome known: from now on there is a tuned variant."""
@@ -65,6 +85,13 @@ class Models:
         """What decides the answers, likewise."""
         return self._key("llm", which, self.llm)
 
+    def rerank_key(self) -> str:
+        """What decides the order of passages; empty where nothing puts them in order."""
+        outcome = self._outcomes.get("rerank")
+        if outcome is None or outcome.record.chosen == NOT_RERANKED:
+            return ""
+        return outcome.record.key if outcome.tuned is not None else outcome.record.base_revision
+
     def _key(self, target: str, which: str, base: FoundModel) -> str:
         outcome = self._outcomes.get(target)
         return outcome.record.key if which == "tuned" and outcome is not None and outcome.tuned else base.revision
@@ -74,6 +101,8 @@ class Models:
         outcome = self._outcomes.get(target)
         if which == "tuned" and outcome is not None and outcome.tuned is not None:
             return outcome.tuned
+        if target == "rerank" and self.rerank is not None:
+            return self.rerank.path
         return self.embedding.path if target == "embedding" else self.llm.path
 
     def encoder(self, which: str) -> Encoder:
@@ -98,6 +127,15 @@ class Models:
         name, encoder = _adapted(name, self.encoder(which), adapter)
         # The encoder makes its own batches: the more texts it is given at once, the less goes into padding.
         return LiftEmbedding(encoder, name, adapter or self.path("embedding", which), embed_batch_size=2048)
+
+    def reranker(self) -> Reranker | None:
+        """The cross-encoder that puts passages in order; None where there is none, or none was chosen."""
+        if self.rerank is None or not self.rerank_key():
+            return None
+        if self._reranker is None:
+            tuned = self._outcomes["rerank"].tuned
+            self._reranker = Reranker(load_reranker(self.rerank.path, self._runtime, tuned), self._runtime)
+        return self._reranker
 
     def generator(self, which: str) -> Generator:
         """The language model, "base" or "tuned"."""

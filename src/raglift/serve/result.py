@@ -15,8 +15,9 @@ from raglift.artifacts import Artifact, Store
 from raglift.config import Config, config_from_dict
 from raglift.corpus.stage import Corpus
 from raglift.errors import UserError
-from raglift.evaluation.arms import ARMS, Arm, arm_named
+from raglift.evaluation.arms import RERANKED, Arm, arm_named, arms_with
 from raglift.index.ranking import Bm25
+from raglift.index.rerankers import LiftReranker, RerankingRetriever
 from raglift.index.retrievers import Bm25Retriever, HybridRetriever
 from raglift.index.store import FaissStore
 from raglift.models.device import Runtime, resolve
@@ -151,7 +152,12 @@ class RunResult:
     @property
     def arms(self) -> list[str]:
         """Every arm's name."""
-        return [arm.name for arm in ARMS]
+        return [arm.name for arm in self._arms]
+
+    @property
+    def _arms(self) -> tuple[Arm, ...]:
+        rerank = self.config.rerank
+        return arms_with(rerank.first_stage if rerank is not None else None)
 
     def artifact(self, stage: str) -> Artifact:
         """A stage's finished artifact, its files checked.
@@ -181,8 +187,9 @@ class RunResult:
 
     @cached_property
     def _outcomes(self) -> list[Outcome]:
-        """What the two trainings left behind."""
-        return [read_outcome(found.path, found.key) for found in map(self.artifact, ("embedding", "llm"))]
+        """What the trainings left behind."""
+        targets = ("embedding", "llm", *(("rerank",) if self.config.rerank is not None else ()))
+        return [read_outcome(found.path, found.key) for found in map(self.artifact, targets)]
 
     def check_models(self) -> None:
         """Refuse base models that are not those that the run was made with.
@@ -233,7 +240,7 @@ class RunResult:
         name = name or self.chosen_arm
         if name not in self.arms:
             raise UserError(f"The run has no arm called {name!r}.", nearest(name, self.arms))
-        return arm_named(name)
+        return arm_named(name, self._arms)
 
     def embedding(self, arm: str | None = None, adapter: str | Path | None = None) -> LiftEmbedding:
         """The arm's embedding model, the chosen arm's by default.
@@ -278,10 +285,36 @@ class RunResult:
             UserError: The arm does not retrieve.
         """
         chosen = self._arm(arm)
-        settings = self.config.retrieval
-        top_k = top_k or settings.top_k
+        top_k = top_k or self.config.retrieval.top_k
         if chosen.retrieval == "none":
             raise UserError(f"The arm {chosen.name!r} does not retrieve.", "It answers from memory.")
+        reranker = self.models.reranker() if chosen.reranked else None
+        if reranker is None or self.config.rerank is None:
+            return self._first_stage(chosen, top_k)
+        first = self._first_stage(chosen, self.config.rerank.depth)
+        return RerankingRetriever(first, self.reranker(chosen.name, top_k))
+
+    def reranker(self, arm: str | None = None, top_k: int | None = None) -> LiftReranker:
+        """The arm's reranker, which keeps `top_k` passages, as many as the language model reads by default.
+
+        Raises:
+            UserError: The arm has none, or nothing beat the first stage's own order.
+        """
+        chosen = self._arm(arm or (RERANKED if self.config.rerank is not None else None))
+        found = self.models.reranker() if chosen.reranked else None
+        if found is None:
+            raise UserError(
+                f"The arm {chosen.name!r} has no reranker.",
+                "No order beat the first stage's own on the development split."
+                if chosen.reranked
+                else "Its passages stay in the order in which they are found.",
+                "A section `rerank` in the config trains one; the report says what was tried.",
+            )
+        return LiftReranker(found, top_k or self.config.retrieval.top_k, str(self.models.path("rerank", "tuned")))
+
+    def _first_stage(self, chosen: Arm, top_k: int) -> BaseRetriever:
+        """What finds the arm's passages, before they are put in another order."""
+        settings = self.config.retrieval
         if chosen.retrieval == "dense":
             return self.index(chosen.name).as_retriever(similarity_top_k=top_k)
         nodes = {node.node_id: node for node in self.store("base").get_nodes()}

@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch import nn
 
 from raglift.models.adapters import sparse
+from raglift.models.reranker import head
 from raglift.records import Target
 from raglift.training.parameters import trainable
 from raglift.training.strategy import Axis, Strategy
@@ -18,7 +19,7 @@ class BiasOnly(Strategy):
     """BitFit: every bias learns, those of the norms included, and nothing else.
 
     A model without biases, such as Llama, has none to learn: there the weights of the norms do, which scale as biases
-    shift.
+    shift. A reranker's head learns whole.
     """
 
     axis: ClassVar[Axis] = "parameters"
@@ -27,7 +28,7 @@ class BiasOnly(Strategy):
     when: ClassVar[str] = "very little data, or many variants of one base: a thousandth of its weights"
     paper: ClassVar[str] = "Ben Zaken et al. 2022, BitFit"
     full_precision: ClassVar[bool] = True
-    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 5e-3, "llm": 5e-3}
+    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 5e-3, "llm": 5e-3, "rerank": 5e-3}
 
     def prepare(self, model: nn.Module, target: Target) -> nn.Module:
         """Freeze all but the biases, or the norms' weights where there are none.
@@ -45,7 +46,7 @@ class BiasOnly(Strategy):
         if not found:
             raise ValueError("it has neither biases nor norms")
         model.requires_grad_(False)
-        for parameter in found:
+        for parameter in (*found, *head(model).values()):
             parameter.requires_grad_(True)
         return model
 

@@ -11,8 +11,11 @@ from pydantic import Field, field_validator
 from torch import nn
 
 from raglift.models import bottleneck
+from raglift.models.adapters import sparse
 from raglift.models.adapters.bottleneck import ATTACHED, write
 from raglift.models.bottleneck import Activation, Placement, Shape
+from raglift.models.reranker import head
+from raglift.models.sublayers import ADAPTERS
 from raglift.records import Target
 from raglift.training.frozen_prefix import shorten
 from raglift.training.parameters import block_list
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from raglift.models.device import Runtime
     from raglift.training.strategy import State
 
+_ADAPTER, _UP = f".{ADAPTERS}.", ".up."
+"""In the names of an adapter's parameters, and of its upper layers'."""
 _BLOCKS = re.compile(r"(-?\d+)(?:\.\.(-?\d+))?")
 
 
@@ -45,7 +50,7 @@ class BottleneckAdapter(Strategy):
     approach: ClassVar[str] = "bottleneck adapters"
     when: ClassVar[str] = "several specialists on one base in memory, switched without loading it again"
     paper: ClassVar[str] = "Houlsby et al. 2019, section 2.1"
-    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-3, "llm": 5e-4}
+    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-3, "llm": 5e-4, "rerank": 1e-3}
 
     placement: Placement = Field("houlsby", description="houlsby, pfeiffer or parallel: where in a block it stands")
     width: int = Field(64, ge=1, description="width of the bottleneck")
@@ -75,6 +80,8 @@ class BottleneckAdapter(Strategy):
         for part in bottleneck.insert(model, ATTACHED, shape).values():
             part.to(device)  # in float32 beside a base in half precision
         bottleneck.use(model, ATTACHED)
+        for parameter in head(model).values():
+            parameter.requires_grad_(True)
         return model
 
     def shortened(self, model: nn.Module, target: Target, runtime: Runtime) -> Shortened | None:
@@ -87,12 +94,18 @@ class BottleneckAdapter(Strategy):
         return Shape(placement=self.placement, width=self.width, activation=self.activation, scale=scale, blocks=blocks)
 
     def mix(self, base: State, tuned: State, share: float) -> dict[str, Tensor]:
-        """Scale what the adapter adds: its upper layer, zero in the base, takes the share; the rest stays as tuned."""
-        return {name: value * share if ".up." in name else value.clone() for name, value in tuned.items()}
+        """Scale what the adapter adds: its upper layer, zero in the base, takes the share; the rest of it stays as
+        tuned. A reranker's head moves itself."""
+        return {
+            name: base[name].lerp(value, share) if _UP in name or _ADAPTER not in name else value.clone()
+            for name, value in tuned.items()
+        }
 
     def save(self, model: nn.Module, folder: Path) -> bool:
-        """Write the adapter alone."""
+        """Write the adapter alone, and a reranker's head."""
         write(model, ATTACHED, self._shape(len(block_list(model)[1])), folder)
+        if scores := head(model):
+            sparse.write(folder, {name: (value, None) for name, value in scores.items()})
         return True
 
     def finish(self, model: nn.Module) -> nn.Module:

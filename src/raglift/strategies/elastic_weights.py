@@ -13,7 +13,7 @@ from torch import nn
 
 from raglift.errors import UserError
 from raglift.training import general_text
-from raglift.training.fisher import diagonal_fisher, told_passages, told_tokens
+from raglift.training.fisher import diagonal_fisher, told_orders, told_passages, told_tokens
 from raglift.training.parameters import trainable
 from raglift.training.strategy import Axis, Strategy
 
@@ -39,6 +39,7 @@ class ElasticWeights(Strategy):
       `text` every run of its words asks for one of the others, which is how near each text is to each. Without it,
       there is nothing that an embedding model could write: the queries and passages of the training pairs are taken,
       so that what is kept is how the base ranks them, whatever the pairs say is right.
+    - Reranker: a passage for a question likewise, drawn from the softmax of its scores; a new head has none to keep.
 
     Divided by the number of outcomes, so that at strength 1 the penalty is, to second order, what a diagonal sees of
     KL(base || tuned) a token or a query. The diagonal sees little of it, since weights move together: hence a strength
@@ -119,6 +120,13 @@ class ElasticWeights(Strategy):
             else:
                 texts = general_text.token_windows(model, text, self.samples, self.length, study.seed)
             return told_tokens(model, texts, study.precision, generator)
+        if study.target == "rerank":
+            lists = (
+                general_text.training_lists(study, self.samples)
+                if text is None
+                else general_text.word_lists(model, text, self.samples, self.length, study.seed)
+            )
+            return told_orders(model, lists, study.precision, generator)
         if text is None:
             return told_passages(model, general_text.training_groups(study, self.samples), study.precision, generator)
         groups = general_text.word_windows(model, text, self.samples, self.length, study.seed)

@@ -29,7 +29,7 @@ class Full(Strategy):
     when: ClassVar[str] = "small models, or enough data to move everything; the default for embedding models"
     paper: ClassVar[str] = "Devlin et al. 2019, section 3.2"
     full_precision: ClassVar[bool] = True
-    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 6e-5, "llm": 3e-5}
+    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 6e-5, "llm": 3e-5, "rerank": 5e-5}
 
     depth_factor: float = Field(1.0, ge=1, description="the learning rate is divided by it for every layer down")
 

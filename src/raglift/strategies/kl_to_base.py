@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr
 from torch import nn
 
 from raglift.records import Target
-from raglift.training.distributions import ranking_divergence, token_divergence
+from raglift.training.distributions import order_divergence, ranking_divergence, token_divergence
 from raglift.training.forwards import Forwards
 from raglift.training.strategy import Axis, Strategy
 
@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     from raglift.training.study import Study
 
 
+_MEASURES = {"llm": token_divergence, "embedding": ranking_divergence, "rerank": order_divergence}
+
+
 class KLToBase(Strategy):
     """A penalty on how far the tuned model's outputs are from the base's, whatever its weights did.
 
     `strength * KL(base || tuned)` is added to the loss: for a language model over the next token's distribution, a mean
     over the positions that are learned; for an embedding model over the softmax of 20 times the cosines of a query and
-    the batch's passages, a mean over the queries. In this direction of the divergence what the base finds likely must
-    stay likely.
+    the batch's passages, a mean over the queries; for a reranker over the softmax of the scores of a question's
+    passages. In this direction of the divergence what the base finds likely must stay likely. A new head finds nothing
+    likely: there is nothing to stay near to.
 
     There is no second copy of the model: the base's outputs are the same forward pass with the starting weights in the
     place of the learned ones (with an adapter: switched off), without gradients and with the same dropout, so that the
@@ -60,7 +64,7 @@ class KLToBase(Strategy):
 
     def losses(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
         """The divergence on the batch."""
-        measure = token_divergence if self._target == "llm" else ranking_divergence
+        measure = _MEASURES[self._target]
         calls = self._forwards.take() if self._forwards is not None else []
         try:
             return {"divergence from the base": self.strength * measure(model, self._base, batch, calls)}

@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from torch import nn
 
 from raglift.models.low_rank import quicken_lora
+from raglift.models.reranker import inner_head
 from raglift.plugins import nearest
 from raglift.records import Target
 from raglift.strategies import _adalora
@@ -44,7 +45,7 @@ class Lora(Strategy):
     approach: ClassVar[str] = "low-rank adaptation"
     when: ClassVar[str] = "language models, little memory, many variants of one base; the default for language models"
     paper: ClassVar[str] = "Hu et al. 2022, LoRA, equation 3"
-    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-3, "llm": 5e-4}
+    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-3, "llm": 5e-4, "rerank": 1e-3}
 
     tuner: str = Field("lora", description="which of PEFT's tuners; those after `lora` bring defaults of their own")
     rank: int = Field(16, ge=1, description="width of the thin matrices")
@@ -90,7 +91,9 @@ class Lora(Strategy):
         """Freeze the base and put what is learned beside its linear layers, those of every attention and feed-forward
         block unless named otherwise (Dettmers et al. 2023 found that all of them are needed)."""
         config = self._config()
-        if target == "embedding":
+        if target == "rerank":
+            config.modules_to_save = inner_head(model) or None  # type: ignore[attr-defined]
+        if target != "llm":
             inner = model[0]  # type: ignore[index]
             inner.model = get_peft_model(inner.model, config)
         else:
@@ -108,7 +111,7 @@ class Lora(Strategy):
         """With the blocks looked up that lie below every adapted layer, where only some are named."""
         if self.target_modules == "all-linear":
             return None
-        config, inner = self._config(), model[0].model if target == "embedding" else model  # type: ignore[index]
+        config, inner = self._config(), model[0].model if target != "llm" else model  # type: ignore[index]
         adapted = [name for name, _ in inner.named_modules() if check_target_module_exists(config, name)]
         return shorten(model, blocks_below(inner, adapted), runtime)
 
@@ -150,7 +153,9 @@ class Lora(Strategy):
             raise ValueError(f"the tuner {self.tuner!r} has no mixes of base and tuned weights")
         if not scaled:
             return super().mix(base, tuned, share)
-        return {name: value * share if f".{scaled}" in name else value.clone() for name, value in tuned.items()}
+        mixed = {name: value * share if f".{scaled}" in name else value.clone() for name, value in tuned.items()}
+        # A reranker's head is no adapter: its own weights move.
+        return mixed | {name: base[name].lerp(tuned[name], share) for name in tuned if not _is_adapters(name)}
 
     def save(self, model: nn.Module, folder: Path) -> bool:
         """Write the adapter alone, as a PEFT folder that goes onto the plain base."""
@@ -189,6 +194,11 @@ class Lora(Strategy):
         inner = model[0]  # type: ignore[index]
         inner.model = inner.model.merge_and_unload()
         return model
+
+
+def _is_adapters(name: str) -> bool:
+    """Whether PEFT put the parameter of this name beside a layer of the model's."""
+    return "base_model." in name and ".modules_to_save." not in name
 
 
 PLUGIN = Lora

@@ -33,7 +33,7 @@ class TopLayers(Strategy):
     paper: ClassVar[str] = "Lee et al. 2019, What Would Elsa Do?"
     version: ClassVar[int] = 2
     full_precision: ClassVar[bool] = True
-    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-4, "llm": 5e-5}
+    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-4, "llm": 5e-5, "rerank": 1e-4}
 
     layers: int | float = Field(0.25, gt=0, description="blocks that learn, from the top: a number, or a share below 1")
 

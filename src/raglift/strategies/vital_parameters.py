@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr
 from torch import Tensor, nn
 
 from raglift.models.adapters import sparse
+from raglift.models.reranker import head
 from raglift.records import Target
 from raglift.training.frozen_prefix import shorten
 from raglift.training.parameters import block_list, blocks_below, trainable
@@ -39,7 +40,8 @@ class VitalParameters(Strategy):
       equation 3).
 
     Updates are confined exactly: entries that were not chosen have no gradient, so that they do not count when its norm
-    is cut, and weight decay, which moves a weight without one, is undone bit for bit.
+    is cut, and weight decay, which moves a weight without one, is undone bit for bit. A reranker's head learns whole,
+    beside the share.
     """
 
     axis: ClassVar[Axis] = "parameters"
@@ -48,7 +50,7 @@ class VitalParameters(Strategy):
     when: ClassVar[str] = "the least change of the base that serves the task; small files and no added layers"
     paper: ClassVar[str] = "Sung et al. 2021, FISH Mask; Sanh et al. 2020, movement pruning; Zhang et al. 2024, GPS"
     full_precision: ClassVar[bool] = True
-    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-3, "llm": 5e-4}
+    learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-3, "llm": 5e-4, "rerank": 1e-3}
 
     score: Score = Field("fisher", description="what makes an entry vital: fisher, gradient or movement")
     share: float = Field(0.005, gt=0, le=1, description="of the entries of the weight matrices, those that learn")
@@ -68,8 +70,8 @@ class VitalParameters(Strategy):
         """
         found = self._layers(model)
         model.requires_grad_(False)
-        for layer in found.values():
-            layer.weight.requires_grad_(True)
+        for weight in (*(layer.weight for layer in found.values()), *head(model).values()):
+            weight.requires_grad_(True)
         return model
 
     def _layers(self, model: nn.Module) -> dict[str, nn.Linear]:
@@ -91,14 +93,17 @@ class VitalParameters(Strategy):
 
     def begin(self, model: nn.Module, study: Study) -> None:
         """Score the entries, and choose."""
-        parameters, term = trainable(model), _TERMS[self.score]
+        whole = head(model)
+        parameters = {name: value for name, value in trainable(model).items() if name not in whole}
+        term = _TERMS[self.score]
         scores = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
         for gradients in study.gradients(model, self.batches, f"scoring the {study.target} model's weights"):
-            for name, gradient in gradients.items():
-                scores[name] += term(gradient, parameters[name].detach())
+            for name in scores.keys() & gradients.keys():
+                scores[name] += term(gradients[name], parameters[name].detach())
         if self.score == "gradient":
             scores = {name: score.abs_() for name, score in scores.items()}
-        self._masks = highest(scores, self.share)
+        every = {name: torch.ones_like(value, dtype=torch.bool) for name, value in whole.items()}
+        self._masks = highest(scores, self.share) | every
         self._base = {name: study.base[name] for name in self._masks}
 
     def after_backward(self, model: nn.Module) -> None:
@@ -119,7 +124,13 @@ class VitalParameters(Strategy):
             return False
         parameters = trainable(model)
         chosen = {name: mask for name, mask in self._masks.items() if bool(mask.any())}
-        sparse.write(folder, {name: (parameters[name][mask], mask) for name, mask in chosen.items()})
+        sparse.write(
+            folder,
+            {
+                name: (parameters[name], None) if bool(mask.all()) else (parameters[name][mask], mask)
+                for name, mask in chosen.items()
+            },
+        )
         return True
 
 

@@ -1,4 +1,4 @@
-"""What a model gives probabilities to: the next token, or the passages of a batch for a query."""
+"""What a model gives probabilities to: the next token, or the passages of a batch or of a list for a query."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from raglift.models.flattened import rows_of
 from raglift.models.padding_free import enabled
 from raglift.training.forwards import Forward, Forwards, by_base
+from raglift.training.lists import Lists, scores_of
 from raglift.training.next_token import apart, arguments_of, learning
 
 SCALE = 20.0
@@ -69,6 +70,29 @@ def ranking_divergence(model: nn.Module, base: Mapping[str, Tensor], batch: Any,
     tuned = ranking(first.output, torch.cat([call.output for call in rest]))
     said = [by_base(model, base, call) for call in calls]
     return divergence(ranking(said[0], torch.cat(said[1:])), tuned)
+
+
+def order(scores: Tensor, batch: Lists) -> Tensor:
+    """Log-probabilities of each list's passages, (lists, longest list), by a cross-encoder's scores of pairs, (N,).
+
+    Where a list is shorter they are the lowest number that there is.
+    """
+    lowest = torch.finfo(torch.float32).min
+    return torch.log_softmax(batch.table(scores.float()).masked_fill(~batch.known, lowest), dim=1)
+
+
+def order_divergence(model: nn.Module, base: Mapping[str, Tensor], batch: Any, calls: Sequence[Forward]) -> Tensor:
+    """KL(base || model) of a question's passages, a mean over the questions of a batch of lists.
+
+    Args:
+        calls: What the objective computed for the batch; computed here where that is not every pair in one call.
+    """
+    given = [call.args[0].get("input_ids") for call in calls if call.args]
+    if len(given) != 1 or given[0] is not batch.features["input_ids"]:
+        calls = _recorded(model, lambda: scores_of(model, batch))
+    (call,) = calls
+    said, tuned = by_base(model, base, call).view(-1), call.output.view(-1)
+    return divergence(order(said, batch), order(tuned, batch))
 
 
 def _whole(calls: Sequence[Forward], batch: Any) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from torch import nn
 
 from raglift.config import EmbeddingConfig
@@ -38,6 +38,22 @@ _BLOCK = 1024
 """Texts tokenised at once."""
 
 
+def mean_over_sets(
+    ranked: Sequence[tuple[Sequence[QAPair], Mapping[str, Ranking]]], document_of: Mapping[str, str]
+) -> float:
+    """Mean nDCG@10 of each set's questions, all of which have evidence, and the mean of the sets.
+
+    Args:
+        ranked: Each set's questions, and their rankings by id.
+        document_of: Chunk id -> document id.
+    """
+    means = []
+    for questions, rankings in ranked:
+        values = [s.value for s in score_rankings(questions, rankings, [METRIC], document_of, "dev")]
+        means.append(float(np.mean([value for value in values if value is not None])))
+    return float(np.mean(means))
+
+
 class DevRanking:
     """Mean nDCG@10 on the development questions, those of people and the synthetic ones counting equally as sets.
 
@@ -53,7 +69,7 @@ class DevRanking:
 
     def score(self, queries: Sequence[NDArray[np.float32]], passages: NDArray[np.float32]) -> float:
         """The score of vectors: of each set's questions, and of all chunks; their inner product ranks."""
-        means = []
+        ranked = []
         for questions, vectors in zip(self.sets, queries, strict=True):
             scores = vectors @ passages.T
             best = np.argsort(-scores, axis=1, kind="stable")[:, :_DEPTH]
@@ -61,9 +77,8 @@ class DevRanking:
                 question.id: tuple((self._chunks[row].id, float(line[row])) for row in rows)
                 for question, rows, line in zip(questions, best, scores, strict=True)
             }
-            values = [s.value for s in score_rankings(questions, rankings, [METRIC], self._document, "dev")]
-            means.append(float(np.mean([value for value in values if value is not None])))
-        return float(np.mean(means))
+            ranked.append((questions, rankings))
+        return mean_over_sets(ranked, self._document)
 
 
 class DevScore:
@@ -138,12 +153,13 @@ def build(
 
 
 def save(tuned: nn.Module, strategies: Sequence[Strategy], job: Job) -> None:
-    """Write what a strategy saves of the tuned model, or all of it as a plain sentence-transformers folder."""
+    """Write what a strategy saves of the tuned embedding model or cross-encoder, or all of it as a plain
+    sentence-transformers folder."""
     if any(strategy.save(tuned, job.out / MODEL) for strategy in strategies):
         return
     for strategy in strategies:
         tuned = strategy.finish(tuned)
-    assert isinstance(tuned, SentenceTransformer)
+    assert isinstance(tuned, SentenceTransformer | CrossEncoder)
     tuned.save_pretrained(str(job.out / MODEL), create_model_card=False, safe_serialization=True)
 
 
@@ -174,18 +190,22 @@ def runs_of_texts(model: SentenceTransformer, rows: Sequence[Pair]) -> Iterator[
 
 
 def ready_to_train(base: FoundModel, runtime: Runtime) -> SentenceTransformer:
-    """The base model as a training begins with it.
-
-    Dropout of attention weights is off, that of hidden states as the model has it: the fused attention kernels of the
-    processor know none, and without them a step of MiniLM takes 2.7 times as long. What is left is drawn quickly there.
-    """
+    """The base model as a training begins with it: with quick dropout, and none of attention weights."""
     model = load_encoder(base.path, runtime)
+    without_attention_dropout(model)
+    quicken_dropout(model)
+    return model
+
+
+def without_attention_dropout(model: nn.Module) -> None:
+    """Switch dropout of attention weights off; that of hidden states stays as the model has it.
+
+    The fused attention kernels of the processor know none, and without them a step of MiniLM takes 2.7 times as long.
+    """
     for module in model.modules():
         dropout = getattr(module, "dropout", None)
         if type(module).__name__.endswith("SelfAttention") and isinstance(dropout, nn.Dropout):
             dropout.p = 0.0
-    quicken_dropout(model)
-    return model
 
 
 def learnable(rows: Sequence[Pair], objective: EmbeddingObjective, display: Progress) -> list[Pair]:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from raglift.training.distributions import ranking
+from raglift.training.distributions import order, ranking
+from raglift.training.lists import Lists, scores_of
 
 Precision = Callable[[], contextlib.AbstractContextManager[Any]]
 Said = tuple[Tensor, int]
@@ -83,4 +84,16 @@ def told_passages(
             chances = torch.log_softmax(chances.masked_fill(itself, -torch.inf), dim=1)
         said = chances.gather(1, drawn(chances, generator)).squeeze(1)
         for log_probability in said:
+            yield log_probability, 1
+
+
+def told_orders(
+    model: nn.Module, batches: Iterable[Lists], precision: Precision, generator: torch.Generator
+) -> Iterator[Said]:
+    """For each list, a passage of it drawn from a cross-encoder's softmax over their scores."""
+    for batch in batches:
+        with precision():
+            scores = scores_of(model, batch)
+        chances = order(scores, batch)
+        for log_probability in chances.gather(1, drawn(chances, generator)).squeeze(1):
             yield log_probability, 1

@@ -19,7 +19,7 @@ class Forward:
 
     Attributes:
         kwargs: As they were before the call; of a mapping that was given, what it held then.
-        output: The logits, or the sentence embeddings.
+        output: The logits, the sentence embeddings, or the scores of pairs.
         randomness: Of the processor and of the model's device, before the call.
     """
 
@@ -87,9 +87,12 @@ def by_base(model: nn.Module, base: Mapping[str, Tensor], call: Forward) -> Tens
 
 
 def _tensor(output: Any) -> Tensor:
-    """The logits of a language model's output, or the vectors of an embedding model's."""
-    found = output["sentence_embedding"] if isinstance(output, Mapping) and "sentence_embedding" in output else None
-    return Tensor(output.logits if found is None else found)
+    """The logits of a language model's output, an embedding model's vectors, or a cross-encoder's scores."""
+    if isinstance(output, Mapping):
+        for name in ("scores", "sentence_embedding"):
+            if name in output:
+                return Tensor(output[name])
+    return Tensor(output.logits)
 
 
 def _device(model: nn.Module) -> torch.device:

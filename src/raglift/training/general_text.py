@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from torch import Tensor, nn
 
 from raglift.errors import UserError
@@ -16,6 +16,7 @@ from raglift.models.encoder import role_prompt
 from raglift.models.flattened import part_of, rows_of
 from raglift.models.llm import load_tokenizer
 from raglift.training.fisher import drawn
+from raglift.training.lists import Lists, lists_of
 from raglift.training.study import Study
 
 _GROUP = 8
@@ -74,22 +75,47 @@ def token_windows(model: nn.Module, text: str, count: int, length: int, seed: in
 def word_windows(model: nn.Module, text: str, count: int, length: int, seed: int) -> Iterator[tuple[Any, None]]:
     """Groups of runs of `length` words of the user's text, as features of passages; `count` runs in all."""
     assert isinstance(model, SentenceTransformer)
+    for group in _groups(text, count, length, seed):
+        features = model.preprocess(group, prompt=role_prompt(model, "passage") or None)
+        yield (
+            {key: value.to(model.device) if isinstance(value, Tensor) else value for key, value in features.items()},
+            None,
+        )
+
+
+def word_lists(model: nn.Module, text: str, count: int, length: int, seed: int) -> Iterator[Lists]:
+    """As `word_windows` for a cross-encoder: lists in which a run is the question and the others are its passages."""
+    assert isinstance(model, CrossEncoder)
+    for group in _groups(text, count, length, seed):
+        for place, run in enumerate(group):
+            others = group[:place] + group[place + 1 :]
+            yield lists_of(model, [(run, others, [0.0] * len(others))])
+
+
+def _groups(text: str, count: int, length: int, seed: int) -> list[list[str]]:
+    """`count` runs of `length` words in groups of about `_GROUP`."""
     words = text.split()
     runs = [" ".join(words[start : start + length]) for start in range(0, len(words), length)]
     chosen = _some(runs, count, seed)
     if len(chosen) < 3:  # a text that can only ask for one other has nothing to choose
         raise UserError(
             f"The general text is too short: {len(words)} words.",
-            f"An embedding model needs at least three passages of {length} words to tell apart.",
+            f"At least three passages of {length} words are needed to tell apart.",
             "Name a longer file in elastic_weights' setting text, or lower its setting length.",
         )
     groups = max(1, len(chosen) // _GROUP)
-    for place in range(groups):
-        features = model.preprocess(chosen[place::groups], prompt=role_prompt(model, "passage") or None)
-        yield (
-            {key: value.to(model.device) if isinstance(value, Tensor) else value for key, value in features.items()},
-            None,
-        )
+    return [chosen[place::groups] for place in range(groups)]
+
+
+def training_lists(study: Study, count: int) -> Iterator[Lists]:
+    """The training's own lists, `count` of them or a few more where there are as many."""
+    found = 0
+    for index in range(len(study.batches)):
+        if found >= count:
+            return
+        batch: Lists = study.batches.batch(0, index)
+        found += int(batch.owners.max()) + 1
+        yield batch
 
 
 def _some(runs: list[Any], count: int, seed: int) -> list[Any]:

@@ -38,6 +38,7 @@ class Task:
 
     Attributes:
         weight: What a batch counts where several make one step, such as the learned tokens that its loss is a mean of.
+        base_score: What is to be beaten, where it is not the model as it begins: a head that is new says nothing yet.
     """
 
     target: Target
@@ -45,6 +46,7 @@ class Task:
     loss: Callable[[nn.Module, Any], Tensor]
     score: Callable[[nn.Module], float]
     weight: Callable[[Any], float] = _equally
+    base_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class _Loop:
 
     def _begun(self) -> Progress:
         began = time.monotonic()
-        score = self._score()
+        score = self._score() if self._task.base_score is None else self._task.base_score
         self._job.display.say(f"  base on the development split: {score:.4f}")
         if self._runtime.forecast and self._settings.steps >= FEWEST:
             self._foretell(time.monotonic() - began)

@@ -20,6 +20,11 @@ from raglift.training.schedule import Settings
 from raglift.training.strategy import Strategy
 
 MODEL = "model"
+BASE = "base"
+NOT_RERANKED = "not reranked"
+"""What is chosen where no reranker, the base included, beat the first stage's own order."""
+UNTUNED = (BASE, NOT_RERANKED)
+"""What may be chosen without a training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +77,13 @@ def write_outcome(
     settings: Settings | None,
 ) -> None:
     """Write model.json (`TrainedModel`) and training.json (history, candidates, settings) into `out`."""
-    chosen = fitted.chosen if fitted is not None else "base"
+    chosen = fitted.chosen if fitted is not None else BASE
     record = TrainedModel(
         target,
         base.name,
         base.revision,
         tuple(spec.name for spec in specs),
-        "" if chosen == "base" else MODEL,
+        "" if chosen in UNTUNED else MODEL,
         "",
         chosen,
         {candidate.name: candidate.score for candidate in fitted.candidates} if fitted else {},
@@ -102,4 +107,4 @@ def read_outcome(folder: Path, key: str) -> Outcome:
     """The outcome that `write_outcome` wrote under an artifact's key."""
     value = json.loads((folder / "model.json").read_text("utf-8")) | {"key": key}
     record = TrainedModel(**(value | {"strategies": tuple(value["strategies"])}))
-    return Outcome(record, None if record.chosen == "base" else folder / MODEL)
+    return Outcome(record, None if record.chosen in UNTUNED else folder / MODEL)

@@ -10,8 +10,8 @@ from raglift.records import Target
 from raglift.training.schedule import Settings
 from raglift.training.strategy import Strategy
 
-_STEPS = {"embedding": 24, "llm": 40}
-_EPOCHS = {"embedding": 3, "llm": 2}
+_STEPS = {"embedding": 24, "llm": 40, "rerank": 150}
+_EPOCHS = {"embedding": 3, "llm": 2, "rerank": 3}
 
 
 def learning_rate(setting: float | str, target: Target, strategies: Sequence[Strategy], examples: int) -> float:

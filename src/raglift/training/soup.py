@@ -16,9 +16,15 @@ from raglift.models.attach import difference
 from raglift.models.device import Runtime
 from raglift.models.encoder import load_encoder
 from raglift.models.llm import load_causal_lm
+from raglift.models.reranker import load_reranker
 from raglift.records import Target
 from raglift.training.strategy import Scored
 
+_LOADERS: Mapping[Target, Callable[[Path, Runtime], nn.Module]] = {
+    "embedding": load_encoder,
+    "llm": load_causal_lm,
+    "rerank": load_reranker,
+}
 Offer = Callable[[str, dict[str, Tensor]], float]
 
 
@@ -66,7 +72,7 @@ def tuned_elsewhere(folder: Path, target: Target, model: nn.Module, base: Mappin
     if difference(folder) is not None:
         raise UserError(problem, "It is an adapter: adapters that were drawn apart have no mean of their own.", fix)
     runtime = Runtime(torch.device("cpu"), torch.float32, 1)
-    other = load_encoder(folder, runtime) if target == "embedding" else load_causal_lm(folder, runtime)
+    other = _LOADERS[target](folder, runtime)
     found = {name: value.detach() for name, value in other.named_parameters()}
     here = dict(model.named_parameters())
     if {name: value.shape for name, value in found.items()} != {name: value.shape for name, value in here.items()}:

@@ -74,7 +74,7 @@ class Strategy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     axis: ClassVar[Axis]
-    targets: ClassVar[frozenset[Target]] = frozenset({"embedding", "llm"})
+    targets: ClassVar[frozenset[Target]] = frozenset({"embedding", "llm", "rerank"})
     family: ClassVar[str]
     approach: ClassVar[str]
     when: ClassVar[str]

@@ -14,6 +14,7 @@ from torch import nn
 from raglift.artifacts import file_sha256, write_json
 from raglift.errors import UserError
 from raglift.models import bottleneck
+from raglift.models.adapters import sparse
 from raglift.models.find import revision_of
 from raglift.models.sublayers import hidden_width, models_around
 from raglift.training.parameters import block_list
@@ -60,10 +61,10 @@ class BottleneckFolder:
     merges = False
 
     def attach(self, model: nn.Module, folder: Path) -> nn.Module:
-        """The base with the adapter acting in it."""
+        """The base with the adapter acting in it, and a reranker's head as it was tuned with it."""
         put(model, ATTACHED, folder)
         bottleneck.use(model, ATTACHED)
-        return model
+        return sparse.PLUGIN.attach(model, folder) if (folder / sparse.FILE).exists() else model
 
 
 PLUGIN = BottleneckFolder()

@@ -1,0 +1,60 @@
+"""A cross-encoder as LlamaIndex objects: what re-orders nodes, and a retriever that does so itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
+
+from raglift.models.reranker import Reranker
+
+
+class LiftReranker(BaseNodePostprocessor):
+    """Puts nodes in the order of a cross-encoder's scores, which take the place of theirs; scores have no bounds.
+
+    Example:
+        >>> reranker = raglift.open_run("rerank").reranker()
+        >>> engine = RetrieverQueryEngine.from_args(retriever, llm=llm, node_postprocessors=[reranker])
+    """
+
+    top_n: int = Field(description="Nodes that are kept.", ge=1)
+    source: str = Field(description="The folder of the cross-encoder, or of what was tuned of it.")
+    _reranker: Any = PrivateAttr()
+
+    def __init__(self, reranker: Reranker, top_n: int, source: str) -> None:
+        super().__init__(top_n=top_n, source=source)
+        self._reranker = reranker
+
+    @classmethod
+    def class_name(cls) -> str:
+        """As LlamaIndex names it."""
+        return "LiftReranker"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        """The best `top_n`; nodes of equal score stay in the order in which they came.
+
+        Raises:
+            ValueError: There is no question.
+        """
+        if query_bundle is None:
+            raise ValueError("a reranker needs the question: give query_bundle or query_str")
+        reranker: Reranker = self._reranker
+        scores = reranker.scores([(query_bundle.query_str, hit.node.get_content(MetadataMode.EMBED)) for hit in nodes])
+        scored = [NodeWithScore(node=hit.node, score=float(s)) for hit, s in zip(nodes, scores, strict=True)]
+        return sorted(scored, key=lambda hit: -(hit.score or 0.0))[: self.top_n]
+
+
+class RerankingRetriever(BaseRetriever):
+    """A retriever whose nodes are re-ordered before they are given back."""
+
+    def __init__(self, first: BaseRetriever, reranker: LiftReranker) -> None:
+        super().__init__()
+        self._first, self._reranker = first, reranker
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return self._reranker.postprocess_nodes(self._first.retrieve(query_bundle), query_bundle)

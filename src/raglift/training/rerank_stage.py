@@ -1,0 +1,135 @@
+"""The reranker stage: lists of passages in, a tuned cross-encoder out, or none if nothing beat the first stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sentence_transformers import CrossEncoder
+from torch import nn
+
+from raglift.config import RerankConfig
+from raglift.corpus.stage import Corpus
+from raglift.index.ranking import Ranking
+from raglift.job import Job
+from raglift.models.device import Runtime
+from raglift.models.find import FoundModel
+from raglift.models.reranker import Reranker, is_cross_encoder, load_reranker
+from raglift.progress import Progress
+from raglift.records import QAPair
+from raglift.training import recipe
+from raglift.training.embedding_stage import mean_over_sets, save, without_attention_dropout
+from raglift.training.lists import ListBatches
+from raglift.training.loop import Candidate, Fitted, Task, fit
+from raglift.training.outcome import BASE, NOT_RERANKED, UNTUNED, objective_of, strategies_of, write_outcome
+from raglift.training.pairs import Pair
+from raglift.training.schedule import Settings
+
+VERSION = 1
+
+
+class DevScore:
+    """Mean nDCG@10 on the development questions when the first stage's passages are put in order by a model.
+
+    Those of people and the synthetic ones count equally as sets.
+
+    Args:
+        sets: The questions of each set, all with evidence, and what the first stage found for them.
+    """
+
+    def __init__(
+        self, sets: Sequence[Sequence[tuple[QAPair, Ranking]]], corpus: Corpus, runtime: Runtime, display: Progress
+    ) -> None:
+        self._sets = [asked for asked in sets if asked]
+        self._text_of = corpus.text_of
+        self._document_of = {chunk.id: chunk.document_id for chunk in corpus.chunks}
+        self._runtime = runtime
+        self._display = display
+
+    def __len__(self) -> int:
+        return sum(len(asked) for asked in self._sets)
+
+    @property
+    def first_stage(self) -> float:
+        """The score of the first stage's own order."""
+        return self._mean([ranking for asked in self._sets for _, ranking in asked])
+
+    def __call__(self, model: nn.Module) -> float:
+        """The score of a model as it stands."""
+        assert isinstance(model, CrossEncoder)
+        every = [(question.question, ranking) for asked in self._sets for question, ranking in asked]
+        pairs = sum(len(ranking) for _, ranking in every)
+        with self._display.stage("scoring the development split", pairs, "passages") as bar:
+            return self._mean(Reranker(model, self._runtime).rerank(every, self._text_of, bar.advance))
+
+    def _mean(self, rankings: Sequence[Ranking]) -> float:
+        """The score of rankings in the order of all sets' questions."""
+        left = iter(rankings)
+        ranked = [([q for q, _ in asked], {q.id: next(left) for q, _ in asked}) for asked in self._sets]
+        return mean_over_sets(ranked, self._document_of)
+
+
+def build(
+    settings: RerankConfig,
+    rows: Sequence[Pair],
+    dev: Sequence[Sequence[tuple[QAPair, Ranking]]],
+    corpus: Corpus,
+    base: FoundModel,
+    runtime: Runtime,
+    job: Job,
+) -> None:
+    """Train and write `model/` (a plain CrossEncoder folder, or what the strategy saves), model.json, training.json.
+
+    What is chosen is "not reranked" where no model beat the first stage's own order, and "base" where a cross-encoder
+    was given and none that was tuned beat it.
+
+    Args:
+        rows: Training pairs with their negatives.
+        dev: Development question sets with the first stage's rankings, which choose the checkpoint.
+        base: A cross-encoder, or an embedding model that is given a head.
+    """
+    score = DevScore(dev, corpus, runtime, job.display)
+    fresh = not is_cross_encoder(base.path)
+    trains = bool(settings.strategies) and len(rows) > 1
+    if not len(score) or (fresh and not trains):
+        job.display.warn("Nothing to train the reranker on or to choose by: passages stay in the first stage's order.")
+        fitted, loop = Fitted(nn.Identity(), NOT_RERANKED, (), ()), None
+    else:
+        job.display.say(f"  the first stage's own order on the development split: {score.first_stage:.4f}")
+        fitted, loop = _fitted(settings, rows if trains else (), score, fresh, base, runtime, job)
+    write_outcome(job.out, "rerank", base, settings.strategies, fitted, loop)
+
+
+def _fitted(
+    settings: RerankConfig,
+    rows: Sequence[Pair],
+    score: DevScore,
+    fresh: bool,
+    base: FoundModel,
+    runtime: Runtime,
+    job: Job,
+) -> tuple[Fitted, Settings | None]:
+    """What came out of the training, saved where it is used, with the first stage's own order among the candidates."""
+    model = load_reranker(base.path, runtime)
+    if not rows:
+        untrained = Fitted(model, BASE, (Candidate(BASE, score(model)),), ())
+        return _with_first_stage(untrained, score.first_stage, fresh), None
+    without_attention_dropout(model)
+    strategies = strategies_of(settings.strategies)
+    objective = objective_of(settings.objective)
+    batches = ListBatches(rows, model, settings.batch_size, job.seed)
+    loop = recipe.loop_settings(settings, "rerank", strategies, len(rows), len(batches))
+    beaten = score.first_stage if fresh else None
+    task = Task("rerank", batches, objective.build(model), score, objective.weight, beaten)
+    fitted = _with_first_stage(fit(model, task, strategies, loop, runtime, job), score.first_stage, fresh)
+    if fitted.chosen not in UNTUNED:
+        save(fitted.model, strategies, job)
+    return fitted, loop
+
+
+def _with_first_stage(fitted: Fitted, first: float, fresh: bool) -> Fitted:
+    """The choice between what was fitted and passages that nothing puts in order; a new head is no candidate."""
+    candidates = tuple(c for c in fitted.candidates if not fresh or c.name != BASE)
+    found = next((c.score for c in candidates if c.name == fitted.chosen), first)
+    chosen = fitted.chosen if found > first else NOT_RERANKED
+    return replace(fitted, chosen=chosen, candidates=(Candidate(NOT_RERANKED, first), *candidates))

@@ -1,0 +1,184 @@
+"""The reranker stage: what is scored, what is to be beaten, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from llama_index.core.schema import NodeWithScore
+from sentence_transformers import CrossEncoder
+from torch import nn
+
+from raglift.artifacts import WORK
+from raglift.config import RerankConfig
+from raglift.index.ranking import Ranking
+from raglift.index.rerankers import LiftReranker
+from raglift.index.stage import node
+from raglift.models.find import find_model
+from raglift.models.reranker import Reranker, load_reranker
+from raglift.records import Chunk, Evidence, QAPair
+from raglift.training import rerank_stage
+from raglift.training.outcome import Outcome, read_outcome
+from raglift.training.rerank_stage import DevScore
+from tests import tasks
+from tests.tasks import QUIET, RUNTIME
+from tests.tiny import QUESTIONS, SENTENCES
+
+CHUNKS = [Chunk(f"c{row}", f"d{row}", text, 0, len(text)) for row, text in enumerate(SENTENCES)]
+CORPUS: Any = SimpleNamespace(chunks=CHUNKS, text_of={chunk.id: chunk.text for chunk in CHUNKS})
+
+
+def asked(row: int, places: Sequence[int]) -> tuple[QAPair, Ranking]:
+    """A question whose own passage stands where it is put among others."""
+    pair = QAPair(f"q{row}", QUESTIONS[row][0], (), (Evidence(f"d{row}", f"c{row}"),), "factoid", "dev", "human")
+    return pair, tuple((f"c{place}", 1.0 / (1 + rank)) for rank, place in enumerate(places))
+
+
+DEV = [[asked(0, [1, 0, 2]), asked(1, [2, 3, 1])], [asked(2, [2, 5, 6])], []]
+
+
+def test_the_score_is_ndcg_of_the_models_order(monkeypatch: pytest.MonkeyPatch, tiny_cross_encoder: Path) -> None:
+    score = DevScore(DEV, CORPUS, RUNTIME, QUIET)
+    assert len(score) == 3
+    second, third = 1 / torch.tensor(3.0).log2(), 0.5
+    assert score.first_stage == pytest.approx(float(((second + third) / 2 + 1) / 2)), "sets count equally"
+    model = load_reranker(tiny_cross_encoder, RUNTIME)
+    right = {(QUESTIONS[row][0], SENTENCES[row]) for row in range(3)}
+    monkeypatch.setattr(Reranker, "scores", lambda _, pairs, advance: torch.tensor([float(p in right) for p in pairs]))
+    assert score(model) == 1
+    monkeypatch.setattr(Reranker, "scores", lambda _, pairs, advance: torch.tensor([-float(p in right) for p in pairs]))
+    assert score(model) == pytest.approx(0.5)
+
+
+def test_scores_in_serving_are_those_of_the_development_split(tiny_cross_encoder: Path) -> None:
+    model = load_reranker(tiny_cross_encoder, RUNTIME)
+    seen: list[Sequence[Ranking]] = []
+
+    class Watched(DevScore):
+        def _mean(self, rankings: Sequence[Ranking]) -> float:
+            seen.append(rankings)
+            return super()._mean(rankings)
+
+    Watched(DEV, CORPUS, RUNTIME, QUIET)(model)
+    served = LiftReranker(Reranker(model, RUNTIME), 3, "folder")
+    for (question, ranking), scored in zip([one for dev in DEV for one in dev], seen[0], strict=True):
+        nodes = [NodeWithScore(node=node(CHUNKS[int(chunk_id[1:])]), score=score) for chunk_id, score in ranking]
+        found = served.postprocess_nodes(nodes, query_str=question.question)
+        assert [hit.node.node_id for hit in found] == [chunk_id for chunk_id, _ in scored]
+        assert [hit.score for hit in found] == pytest.approx([score for _, score in scored], abs=1e-5)
+
+
+class Scores(DevScore):
+    """Development scores as they are told; the first stage's comes first."""
+
+    first = 0.5
+    later: Sequence[float] = ()
+
+    def __init__(self, *_: Any) -> None:
+        self._left = iter(self.later)
+
+    def __len__(self) -> int:
+        return 1
+
+    @property
+    def first_stage(self) -> float:
+        return self.first
+
+    def __call__(self, model: nn.Module) -> float:
+        return next(self._left)
+
+
+def run(
+    base: Path,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scores: Sequence[float],
+    rows: int = 8,
+    **settings: Any,
+) -> tuple[Outcome, dict[str, Any]]:
+    monkeypatch.setattr(rerank_stage, "DevScore", type("Told", (Scores,), {"later": scores}))
+    (out / WORK).mkdir(parents=True)
+    given = {"batch_size": 4, "epochs": 1, "learning_rate": 1e-3, "evaluations": 2, **settings}
+    config = RerankConfig.model_validate(given)
+    job = tasks.job(out)
+    rerank_stage.build(config, tasks.lists()[:rows], [], CORPUS, find_model(str(base)), RUNTIME, job)
+    return read_outcome(out, "key"), json.loads((out / "training.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("scores", "chosen"),
+    [((0.6, 0.7), "step 2"), ((0.6, 0.55), "step 1"), ((0.5, 0.4), "not reranked"), ((0.1, 0.2), "not reranked")],
+)
+def test_a_new_head_must_beat_the_first_stage(
+    scores: tuple[float, ...], chosen: str, tiny_embedding: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome, training = run(tiny_embedding, tmp_path / "out", monkeypatch, scores)
+    assert outcome.record.chosen == training["chosen"] == chosen
+    assert training["candidates"] == [
+        {"name": "not reranked", "dev": 0.5},
+        *({"name": f"step {step}", "dev": score} for step, score in enumerate(scores, 1)),
+    ]
+    assert (outcome.tuned is None) == (chosen == "not reranked") == (not (tmp_path / "out" / "model").exists())
+    if outcome.tuned is not None:
+        plain = CrossEncoder(str(outcome.tuned), device="cpu", local_files_only=True)
+        assert plain.num_labels == 1
+
+
+@pytest.mark.parametrize(
+    ("scores", "chosen"),
+    [
+        ((0.6, 0.7, 0.65), "step 1"),
+        ((0.6, 0.55, 0.6), "base"),
+        ((0.4, 0.45, 0.48), "not reranked"),
+        ((0.5, 0.4, 0.4), "not reranked"),
+    ],
+)
+def test_a_cross_encoder_is_a_candidate_as_it_comes(
+    scores: tuple[float, ...], chosen: str, tiny_cross_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome, training = run(tiny_cross_encoder, tmp_path / "out", monkeypatch, scores)
+    assert outcome.record.chosen == chosen
+    assert [(c["name"], c["dev"]) for c in training["candidates"]] == [
+        ("not reranked", 0.5),
+        *zip(("base", "step 1", "step 2"), scores, strict=True),
+    ]
+    assert (outcome.tuned is not None) == (chosen == "step 1")
+
+
+@pytest.mark.parametrize(("score", "chosen"), [(0.6, "base"), (0.4, "not reranked")])
+@pytest.mark.parametrize("left", [{"strategies": []}, {"rows": 0}])
+def test_without_training_a_cross_encoder_may_still_serve(
+    score: float,
+    chosen: str,
+    left: dict[str, Any],
+    tiny_cross_encoder: Path,
+    tiny_embedding: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outcome, _ = run(tiny_cross_encoder, tmp_path / "out", monkeypatch, (score,), **left)
+    assert (outcome.record.chosen, outcome.tuned) == (chosen, None)
+    outcome, _ = run(tiny_embedding, tmp_path / "fresh", monkeypatch, (), **left)
+    assert (outcome.record.chosen, outcome.tuned) == ("not reranked", None)
+
+
+@pytest.mark.parametrize("strategy", ["full", "lora", "bias_only", "vital_parameters", "bottleneck_adapter"])
+def test_a_new_head_is_saved_with_whatever_a_strategy_saves(
+    strategy: str, tiny_embedding: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Any] = []
+    fit = rerank_stage.fit
+    monkeypatch.setattr(rerank_stage, "fit", lambda *given: kept.append(fit(*given)) or kept[-1])
+    specs = [{"vital_parameters": {"share": 0.05}} if strategy == "vital_parameters" else strategy]
+    outcome, _ = run(tiny_embedding, tmp_path / "out", monkeypatch, (0.6, 0.7), strategies=specs)
+    assert outcome.tuned is not None
+    expected = tasks.outputs("rerank", tiny_embedding, kept[0].model)
+    loaded = load_reranker(tiny_embedding, RUNTIME, outcome.tuned)
+    torch.testing.assert_close(tasks.outputs("rerank", tiny_embedding, loaded), expected, rtol=0, atol=1e-5)
+    base = tasks.outputs("rerank", tiny_embedding, load_reranker(tiny_embedding, RUNTIME))
+    assert not torch.allclose(base, expected, atol=1e-4)
