@@ -90,7 +90,7 @@ class _CausalAttention(torch.autograd.Function):
         return found.flatten(1, 2)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, *kept = ctx.saved_tensors
         tokens, groups = query.shape[1], len(key)

@@ -32,7 +32,7 @@ class _Beside(torch.autograd.Function):
         return found.view(*x.shape[:-1], len(weight))
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight, down, up, narrow = ctx.saved_tensors
         above = gradient.reshape(-1, gradient.shape[-1])

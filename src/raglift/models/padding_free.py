@@ -81,13 +81,11 @@ def padding_free_attention(
 
 def _one_by_one(query: Tensor, key: Tensor, value: Tensor, lengths: list[int], scale: float, dropout: float) -> Tensor:
     """(1, tokens, heads, width), by torch's own attention."""
-    split = [states.split(lengths, dim=2) for states in (query, key, value)]
-    shared = query.shape[1] != key.shape[1]
+    attend, shared = nn.functional.scaled_dot_product_attention, query.shape[1] != key.shape[1]
+    parts = zip(*(torch.split(states, lengths, dim=2) for states in (query, key, value)), strict=True)
     found = [
-        nn.functional.scaled_dot_product_attention(
-            *part, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=shared
-        )
-        for part in zip(*split, strict=True)
+        attend(own, keys, values, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=shared)
+        for own, keys, values in parts
     ]
     return torch.cat(found, dim=2).transpose(1, 2)
 

@@ -71,7 +71,7 @@ def apart(batch: Batch, wanted: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     columns = {"input_ids": batch["input_ids"], "labels": batch["labels"], "attention_mask": present, "wanted": wanted}
     rows = {
         name: torch.nn.utils.rnn.pad_sequence(
-            column[0].split(lengths),
+            list(torch.split(column[0], lengths)),
             batch_first=True,
             padding_value=IGNORED if name == "labels" else 0,
             padding_side="left",
