@@ -1,10 +1,10 @@
 """How fast an embedding model is tuned: raglift's loop against sentence-transformers' SentenceTransformerTrainer.
 
 The same pairs, base, loss, batch size, epochs, schedule and threads. The trainer runs twice: as its defaults are, and
-at the best settings on this machine, which a search over attention's dropout, precision, attention, batches by length
-and data loading finds first, one after the other, each kept where it makes some steps faster. Each of the three has a
-process of its own and they take turns; the clock runs from texts and a loaded base to a trained model, with no scoring
-in between. Losses are equal if those on pairs that nobody trained on are, without dropout and in float32.
+at the best settings on this machine. A search over attention's dropout, precision, attention, batches by length, data
+loading and saving finds these first: one after the other, each kept where it makes some steps faster. Each of the three
+has a process of its own and they take turns; the clock runs from texts and a loaded base to a trained model, with no
+scoring in between. Losses are equal if those on pairs that nobody trained on are, without dropout and in float32.
 The last line printed is JSON: medians of pairs a second, ratios turn by turn, and the losses before and after.
 
     python scripts/bench/embedding_tuning.py
@@ -35,6 +35,7 @@ SEARCH: tuple[tuple[str, Any], ...] = (
     ("attention", "eager"),
     ("by_length", True),
     ("loader_processes", 1),
+    ("saves", "no"),
 )
 """Settings of the trainer that are tried in turn beside those that have won."""
 TRIED_STEPS = 6
@@ -100,6 +101,7 @@ def sentence_transformers_training(task: dict[str, Any], settings: dict[str, Any
             use_cpu=True,
             bf16=settings.get("bf16", False),
             dataloader_num_workers=settings.get("loader_processes", 0),
+            save_strategy=settings.get("saves", "steps"),
             report_to="none",
             disable_tqdm=True,
             **({"batch_sampler": ByLength} if settings.get("by_length") else {}),
