@@ -366,7 +366,8 @@ def test_saved_and_loaded_gives_the_same_outputs(
     found = tasks.outputs(target, folder, loaded)
     base = tasks.outputs(target, folder, tasks.load(target, folder))
     assert not torch.allclose(expected, base, atol=1e-3)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    # merged into the weights, an adapter rounds otherwise: the farthest of 57,540 logits by 1e-5
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
 
 
 def test_a_whole_tuned_language_model_brings_its_tokenizer(

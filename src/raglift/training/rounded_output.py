@@ -17,7 +17,7 @@ def round_output_once(model: PreTrainedModel) -> Callable[[], None]:
 
     Takes 2 bytes a weight, and nothing where the weight learns or is in that precision itself.
     """
-    layer = model.get_output_embeddings()
+    layer = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if type(layer) is not nn.Linear:
         return lambda: None
     vars(layer)["forward"] = RoundedOnce(layer)
