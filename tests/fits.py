@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 import torch
@@ -88,7 +88,7 @@ def run_fit(
     **settings: Any,
 ) -> Fitted:
     """One `fit` of a fresh model, as a new process would do it."""
-    torch.manual_seed(random.randrange(2**31))  # whatever state the process is in must not matter
+    torch.manual_seed(SystemRandom().randrange(2**31))  # whatever state the process is in must not matter
     runtime = replace(runtime, checkpoint_seconds=checkpoint_seconds)
     model = tasks.load(target, folder)
     task = change(tasks.task(target, folder, model))

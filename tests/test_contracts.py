@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import random
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import combinations, product
 from pathlib import Path
+from random import SystemRandom
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -38,6 +38,8 @@ from tests.fits import EVALUATIONS, STEPS, Killed, killing, rate_of, run_fit, sp
 from tests.tasks import RUNTIME, bits, same
 
 Combination = tuple[Target, tuple[str, ...]]
+random = SystemRandom()
+"""Not the module, which every training seeds: a test would kill at the same step for ever."""
 
 
 TARGETS = get_args(Target)
