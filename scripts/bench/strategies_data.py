@@ -33,7 +33,7 @@ from raglift.synthesis import training_sets
 from raglift.synthesis.human_examples import HumanExamples
 
 DEMO = "python-reference"
-_SHARES = {"train": 0.5, "dev": 0.1, "test": 0.4}
+_SHARES = {"train": 0.4, "dev": 0.1, "test": 0.5}
 
 
 @dataclass(frozen=True, slots=True)
