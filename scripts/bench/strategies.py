@@ -25,7 +25,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -142,15 +142,18 @@ def measure(arguments: argparse.Namespace, place: tuple[str, Target, str]) -> No
     write_json(file, {"name": row_name, **found})
 
 
-def prepare(arguments: argparse.Namespace) -> None:
-    """What the rows share, for both sets, in this process."""
+def prepare(arguments: argparse.Namespace, name: str) -> None:
+    """What the rows of a set share, in this process."""
     from strategies_data import DEMO, Domain, Sizes
 
-    counts = {}
-    for source in (arguments.beir, DEMO):
-        domain = Domain(source, arguments.work, Sizes(threads=arguments.threads))
-        counts[domain.name] = domain.prepare()
-    write_json(arguments.work / "counts.json", counts)
+    source = next(source for source in (arguments.beir, DEMO) if Path(source).name == name)
+    domain = Domain(source, arguments.work, Sizes(threads=arguments.threads))
+    write_json(counts_of(arguments.work, name), domain.prepare())
+
+
+def counts_of(work: Path, name: str) -> Path:
+    """Where it is kept how much a set has of what."""
+    return work / f"counts-{name}.json"
 
 
 def child(arguments: argparse.Namespace, *more: str) -> bool:
@@ -158,6 +161,20 @@ def child(arguments: argparse.Namespace, *more: str) -> bool:
     words = ["--beir", arguments.beir, "--work", str(arguments.work), "--threads", str(arguments.threads), *more]
     env = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads), "TOKENIZERS_PARALLELISM": "false"}
     return subprocess.run([sys.executable, "-W", "ignore", __file__, *words], env=env, check=False).returncode == 0
+
+
+def run(arguments: argparse.Namespace, places: Sequence[tuple[str, Target, str]]) -> list[str]:
+    """Measure the rows that are missing; returns those that could not be."""
+    failed: list[str] = []
+    made: dict[str, bool] = {}
+    for place in places:
+        name = place[0]
+        if name not in made:
+            made[name] = counts_of(arguments.work, name).exists() or child(arguments, "--prepare", name)
+        if not made[name] or not (file_of(arguments.work, place).exists() or child(arguments, "--row", *place)):
+            failed.append("/".join(place))
+        print("/".join(place), "failed" if "/".join(place) in failed else "done", flush=True)
+    return failed
 
 
 def main() -> int:
@@ -168,11 +185,11 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default="", help="measure only rows whose SET/TARGET/NAME holds this")
     parser.add_argument("--markdown", action="store_true", help="print the tables; measure nothing")
-    parser.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--prepare", help=argparse.SUPPRESS)
     parser.add_argument("--row", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.prepare:
-        prepare(arguments)
+        prepare(arguments, arguments.prepare)
         return 0
     if arguments.row:
         measure(arguments, cast(tuple[str, Target, str], tuple(arguments.row)))
@@ -180,17 +197,11 @@ def main() -> int:
     from strategies_markdown import markdown, summary
 
     places = [p for p in plan((Path(arguments.beir).name, "python-reference")) if arguments.only in "/".join(p)]
-    failed = []
-    if not arguments.markdown:
-        if not (arguments.work / "counts.json").exists() and not child(arguments, "--prepare"):
-            return 1
-        for place in places:
-            if not file_of(arguments.work, place).exists() and not child(arguments, "--row", *place):
-                failed.append("/".join(place))
-            print("/".join(place), "failed" if failed and failed[-1] == "/".join(place) else "done", flush=True)
+    failed = [] if arguments.markdown else run(arguments, places)
     kept = {place: file_of(arguments.work, place) for place in places}
     rows = {place: json.loads(file.read_text("utf-8")) for place, file in kept.items() if file.exists()}
-    counts = json.loads((arguments.work / "counts.json").read_text("utf-8"))
+    names = dict.fromkeys(name for name, _, _ in rows)
+    counts = {name: json.loads(counts_of(arguments.work, name).read_text("utf-8")) for name in names}
     if arguments.markdown:
         print(markdown(rows, counts))
     else:
