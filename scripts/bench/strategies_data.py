@@ -26,7 +26,7 @@ from raglift.models.fused import quicken
 from raglift.models.generation import Generator
 from raglift.models.llm import load_causal_lm, load_tokenizer
 from raglift.progress import Progress
-from raglift.records import QAPair, Split, read_jsonl
+from raglift.records import Chunk, QAPair, Split, read_jsonl
 from raglift.serve.models import Models
 from raglift.synthesis import stage as synthesis_stage
 from raglift.synthesis import training_sets
@@ -67,6 +67,15 @@ class Asked:
     prompt: str
     answers: tuple[str, ...]
     document: str
+
+
+class Asking(corpus_stage.Corpus):
+    """A corpus without the passages of held-out documents, about which nothing need be written here."""
+
+    @cached_property
+    def chunks(self) -> list[Chunk]:
+        """The passages of the train and the development split."""
+        return [chunk for chunk in super().chunks if self.split_of[chunk.document_id] != "test"]
 
 
 class Domain:
@@ -124,13 +133,13 @@ class Domain:
 
     @cached_property
     def written(self) -> list[QAPair]:
-        """What the synthesis stage wrote about the documents of every split."""
+        """What the synthesis stage wrote about the documents of the train and the development split."""
         job = self.job("synthesis")
         if not (job.out / "funnel.json").exists():
             writers = synthesis_stage.Writers(self._writer)
-            encoder = self.models.encoder("base")
+            encoder, asking = self.models.encoder("base"), Asking(self.corpus.path)
             settings = self.config.synthesis
-            synthesis_stage.build(settings, self.corpus, HumanExamples(), writers, encoder, self.store, job)
+            synthesis_stage.build(settings, asking, HumanExamples(), writers, encoder, self.store, job)
         return read_jsonl(job.out / "questions.jsonl", QAPair)
 
     def _writer(self) -> Generator:
