@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +12,11 @@ import pytest
 from torch import nn
 
 from raglift import plugins
+from raglift.artifacts import write_json
 from raglift.config import config_from_dict
+from raglift.corpus.stage import Corpus
+from raglift.records import Evidence, QAPair, write_jsonl
+from tests.tiny import QUESTIONS, SENTENCES
 
 BENCH = Path(__file__).parents[1] / "scripts" / "bench"
 
@@ -97,7 +102,7 @@ def test_a_table_shows_differences_and_what_the_development_split_keeps(bench: A
     worse = {**base, **took, "outside": dict.fromkeys(["a", "b", "c"], -3.5)}
     rows = {("set", "llm", "base"): base, ("set", "llm", "full"): better, ("set", "llm", "full + l2_sp"): worse}
     counts = {"set": {"pairs": 1, "examples": 96}}
-    lines = table.markdown(rows, counts).split("\n")
+    lines = table.tables(rows, counts).split("\n")
     assert lines[0] == "## set, language model"
     assert "96 examples train; 20 questions about 20 held-out documents" in lines[2]
     assert lines[-2] == (
@@ -106,7 +111,71 @@ def test_a_table_shows_differences_and_what_the_development_split_keeps(bench: A
     assert lines[-1].startswith(
         "| `full` + `l2_sp` | 0.500 | +0.000 [+0.000, +0.000] | -0.500 [-0.500, -0.500] | base |"
     )
-    assert table.markdown({place: row for place, row in rows.items() if place[2] != "base"}, counts) == ""
+    assert table.tables({place: row for place, row in rows.items() if place[2] != "base"}, counts) == ""
+    for row in rows.values():
+        row |= {"threads": 2, "dtype": "float32", "libraries_mb": 640.0}
+    whole = table.page(rows, counts, {"train": 0.4, "embedding": 3, "llm": 1})
+    assert whole.startswith("# Strategies compared")
+    assert "about 40% of the documents" in whole
+    assert lines[-1] in whole
     figures = table.summary(rows)["set/llm/full"]
     assert figures["quality lift"] == [0.25, 0.25, 0.25]
     assert "clusters" not in figures
+
+
+def beir(folder: Path) -> Path:
+    """The tiny models' sentences and questions as a set in BEIR layout."""
+    (folder / "qrels").mkdir(parents=True)
+    documents = [{"_id": f"d{row}", "title": "", "text": text} for row, text in enumerate(SENTENCES)]
+    queries = [{"_id": f"q{row}", "text": text, "answers": [answer]} for row, (text, answer) in enumerate(QUESTIONS)]
+    for name, rows in (("corpus", documents), ("queries", queries)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    judged = "".join(f"q{row}\td{row}\t1\n" for row in range(len(QUESTIONS)))
+    (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}", "utf-8")
+    return folder
+
+
+def about(documents: Corpus, row: int) -> QAPair:
+    """A question that was written about a sentence."""
+    question, answer = QUESTIONS[row]
+    chunk = next(chunk for chunk in documents.chunks if chunk.text == SENTENCES[row])
+    split = documents.split_of[chunk.document_id]
+    evidence = Evidence(chunk.document_id, chunk.id, 0, len(chunk.text))
+    return QAPair(f"s{row}", question, (answer,), (evidence,), "factoid", split, "synthetic")
+
+
+@pytest.mark.parametrize(
+    ("target", "strategies"),
+    [
+        ("embedding", ["full", "weight_interpolation"]),
+        ("embedding", ["embedding_head"]),
+        ("llm", ["full", {"weight_interpolation": {"shares": [0.5]}}]),
+        ("llm", ["lora"]),
+    ],
+)
+def test_a_row_is_measured(
+    bench: Any, tmp_path: Path, tiny_embedding: Path, tiny_llm: Path, target: str, strategies: list[Any]
+) -> None:
+    data, row = bench("strategies_data"), bench("strategies_row")
+    models = {"embedding": {"model": str(tiny_embedding)}, "llm": {"model": str(tiny_llm)}}
+    tuning = {"strategies": strategies, "epochs": 4, "evaluations": 1, "batch_size": 2, "learning_rate": 0.05}
+    tunings = {**models, target: models[target] | tuning}
+    sizes = data.Sizes(threads=1)
+    home = data.Domain(str(beir(tmp_path / "home")), tmp_path / "work", sizes, tunings)
+    away = data.Domain(str(beir(tmp_path / "away")), tmp_path / "work", sizes, models)
+    out = home.job("synthesis").out
+    write_jsonl(out / "questions.jsonl", [about(home.corpus, number) for number in range(len(QUESTIONS))])
+    write_json(out / "funnel.json", [])
+    counts = home.prepare()
+    assert counts["people's questions, test"] >= 2, "there is something to judge by"
+    base = row.measured(home, away, target, base=True)
+    tuned = row.measured(home, away, target, base=False)
+    held_out = {question.id for question in home.people("test")}
+    assert tuned["quality"].keys() == base["quality"].keys() == held_out
+    assert tuned["outside"] != base["outside"], "the tuned model is what is judged"
+    assert {*tuned["quality"], *tuned["outside"]} <= tuned["clusters"].keys()
+    assert tuned["cpu_seconds"] > 0
+    assert tuned["peak_mb"] >= tuned["libraries_mb"] > 0
+    assert tuned["disk_mb"] > 0
+    assert tuned["state"] in {"last", "mix 0.25", "mix 0.5", "mix 0.75"}
+    assert not (home.folder / "training").exists()

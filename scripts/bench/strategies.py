@@ -15,7 +15,7 @@ it.
     python scripts/bench/strategies.py --beir DIR --work FOLDER --markdown
 
 A finished row is kept in FOLDER and not measured again, so that the same command goes on after an interruption. The
-last line printed is JSON; `--markdown` measures nothing and prints the tables of the rows that are there.
+last line printed is JSON; `--markdown` measures nothing and prints the page about the rows that are there.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from raglift.records import Target
 CONFIGS = Path(__file__).parents[2] / "configs"
 TARGETS: tuple[Target, ...] = ("embedding", "llm")
 EPOCHS = {"embedding": 3, "llm": 1}
+TRAINED = 0.4
+"""Share of the documents that questions for training are written about; a tenth is for choosing, the rest judges."""
 BASE = "base"
 
 
@@ -130,7 +132,7 @@ def measure(arguments: argparse.Namespace, place: tuple[str, Target, str]) -> No
     from strategies_data import DEMO, Domain, Sizes
     from strategies_row import measured
 
-    sizes = Sizes(threads=arguments.threads)
+    sizes = Sizes(threads=arguments.threads, train=TRAINED)
     name, target, row_name = place
     row = next((row for row in (*STRATEGIES, *TUNERS) if row.name == row_name), None)
     tuning = {target: section(row, target) or {}} if row is not None else {}
@@ -147,7 +149,7 @@ def prepare(arguments: argparse.Namespace, name: str) -> None:
     from strategies_data import DEMO, Domain, Sizes
 
     source = next(source for source in (arguments.beir, DEMO) if Path(source).name == name)
-    domain = Domain(source, arguments.work, Sizes(threads=arguments.threads))
+    domain = Domain(source, arguments.work, Sizes(threads=arguments.threads, train=TRAINED))
     write_json(counts_of(arguments.work, name), domain.prepare())
 
 
@@ -184,7 +186,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="where intermediate results and rows are kept")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default="", help="measure only rows whose SET/TARGET/NAME holds this")
-    parser.add_argument("--markdown", action="store_true", help="print the tables; measure nothing")
+    parser.add_argument("--markdown", action="store_true", help="print the page; measure nothing")
     parser.add_argument("--prepare", help=argparse.SUPPRESS)
     parser.add_argument("--row", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -194,7 +196,7 @@ def main() -> int:
     if arguments.row:
         measure(arguments, cast(tuple[str, Target, str], tuple(arguments.row)))
         return 0
-    from strategies_markdown import markdown, summary
+    from strategies_markdown import page, summary
 
     places = [p for p in plan((Path(arguments.beir).name, "python-reference")) if arguments.only in "/".join(p)]
     failed = [] if arguments.markdown else run(arguments, places)
@@ -203,7 +205,9 @@ def main() -> int:
     names = dict.fromkeys(name for name, _, _ in rows)
     counts = {name: json.loads(counts_of(arguments.work, name).read_text("utf-8")) for name in names}
     if arguments.markdown:
-        print(markdown(rows, counts))
+        if not rows:
+            parser.error("no row has been measured yet")
+        print(page(rows, counts, {"train": TRAINED, **EPOCHS}))
     else:
         print(json.dumps({"bench": "strategies", "counts": counts, "rows": summary(rows), "failed": failed}))
     return int(bool(failed))

@@ -33,7 +33,7 @@ from raglift.synthesis import training_sets
 from raglift.synthesis.human_examples import HumanExamples
 
 DEMO = "python-reference"
-_SHARES = {"train": 0.4, "dev": 0.1, "test": 0.5}
+_DEV = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Sizes:
     """How much of everything, and how it is run.
 
     Attributes:
+        train: Share of the documents that questions for training are written about.
         questions_per_chunk: Questions attempted for a passage.
         examples: Most training examples of the language model.
         answers: Most of the people's questions that the language model answers for the verdict.
@@ -49,6 +50,7 @@ class Sizes:
         top_k: Passages in a prompt.
     """
 
+    train: float = 0.4
     questions_per_chunk: float = 1.5
     examples: int = 96
     answers: int = 100
@@ -96,7 +98,7 @@ class Domain:
             {
                 "data": {"documents": source} if source == DEMO else {"beir": source},
                 "seed": sizes.seed,
-                "corpus": _SHARES,
+                "corpus": {"train": sizes.train, "dev": _DEV, "test": 1 - sizes.train - _DEV},
                 "synthesis": {"questions_per_chunk": sizes.questions_per_chunk},
                 "retrieval": {"top_k": sizes.top_k},
                 "runtime": {"threads": sizes.threads, "checkpoint_seconds": 1e6, "trackers": []},

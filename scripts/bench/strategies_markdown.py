@@ -1,7 +1,8 @@
-"""The tables of measured rows: differences to the base with intervals, paired by question and clustered by document."""
+"""The page about the measured rows: differences to the base, paired by question and clustered by document."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
@@ -19,7 +20,54 @@ _SPAN = {"embedding": 1.0, "llm": 20.0}
 _DIGITS = 3
 
 
-def markdown(rows: Mapping[Place, Measured], counts: Mapping[str, Mapping[str, int]]) -> str:
+_PAGE = """\
+# Strategies compared
+
+Every [strategy](tuning.md) on both models, measured on two sets: one in BEIR layout, and the demo's documents
+(`python-reference`). What is missing here has not been measured. This page is written by
+
+    python scripts/bench/strategies.py --beir DIR --work FOLDER
+    python scripts/bench/strategies.py --beir DIR --work FOLDER --markdown > docs/strategies-compared.md
+
+- **The same data in every row of a table.** The synthesis stage wrote questions about {train:.0%} of the documents,
+  once; nothing that people asked is trained on. The settings are those of `configs/`, and the learning rate is the
+  config's where it has one for these very strategies, else the one that `auto` takes. The embedding model passes over
+  the data {embedding} times, the language model {llm} time. Where the table names two strategies, the first says what
+  may change.
+- **The last state is measured,** whatever it is worth. A run would keep the base wherever nothing beats it on the
+  development questions; what they would keep of this training stands in the column *development keeps*. Only
+  `weight_interpolation` is measured as the state that they prefer, since its states are mixes.
+- **Quality:** {embedding_metric} of the embedding model, over all passages of the set; {llm_metric} of the language
+  model, which reads the passage that the base embedding model ranks first. Both on people's questions about held-out
+  documents.
+- **Forgetting:** the same {embedding_metric} on all of people's questions about the *other* set; for the language model
+  the mean log-probability of a token, in nats, of the other set's passages. Neither was seen in training, nor do the
+  anchors use it. Below 0, something was lost.
+- **Differences** are to the untuned base, with 95% intervals, paired by question and clustered by document. They are of
+  one seed, and are not corrected for the number of rows: about one row in twenty would lie beside 0 by chance alone.
+- **CPU seconds** are those of the training's own process until its last step, over all threads, with what a strategy
+  computes before the first step, without loading, scoring and saving. They are what to compare: *seconds* on the clock
+  depend on what else the machine was doing.
+- **Peak memory** is the process's, until the last step; {libraries:.1f} GB of it are libraries. **On disk** is what
+  raglift saves: an adapter, or a whole model.
+
+Measured on a processor with {cores} cores, {threads} threads, {dtype}."""
+
+
+def page(rows: Mapping[Place, Measured], counts: Mapping[str, Mapping[str, int]], facts: Mapping[str, Any]) -> str:
+    """The whole page, in Markdown.
+
+    Args:
+        facts: The share of documents that trains (`train`) and the passes over the data by target.
+    """
+    first = next(iter(rows.values()))
+    machine = {"cores": os.cpu_count(), "threads": first["threads"], "dtype": first["dtype"]}
+    metrics = {f"{target}_metric": name for target, name in _QUALITY.items()}
+    text = _PAGE.format(**facts, **machine, **metrics, libraries=first["libraries_mb"] / 1000)
+    return f"{text}\n\n{tables(rows, counts)}"
+
+
+def tables(rows: Mapping[Place, Measured], counts: Mapping[str, Mapping[str, int]]) -> str:
     """A table a set and target, in the order of the rows; without the base's row there is none."""
     parts = []
     for name, target in dict.fromkeys((name, target) for name, target, _ in rows):

@@ -95,7 +95,8 @@ def measured(domain: Domain, other: Domain, target: Target, base: bool) -> dict[
         judged = judge(domain, other, trained.folder)
     finally:
         shutil.rmtree(job.out)
-    return {**trained.about, "libraries_mb": before, "threads": domain.runtime.threads, **judged}
+    machine = {"threads": domain.runtime.threads, "dtype": str(domain.runtime.dtype).removeprefix("torch.")}
+    return {**trained.about, "libraries_mb": before, **machine, **judged}
 
 
 def about(watch: Watch, strategies: Sequence[Strategy], loop: Any, chosen: str, folder: Path) -> dict[str, Any]:
