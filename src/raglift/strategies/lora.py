@@ -92,7 +92,7 @@ class Lora(Strategy):
         block unless named otherwise (Dettmers et al. 2023 found that all of them are needed)."""
         config = self._config()
         if target == "rerank":
-            config.modules_to_save = inner_head(model) or None  # type: ignore[attr-defined]
+            config.modules_to_save = inner_head(model) or None
         if target != "llm":
             inner = model[0]  # type: ignore[index]
             inner.model = get_peft_model(inner.model, config)
