@@ -51,7 +51,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """Name -> how TRL is set; what is not one of its own settings says how the model is loaded."""
 BEST = "grouped, eager attention"
-"""The fastest of them where this was written, by `--search`."""
+"""The fastest of those that were tried where this was written."""
 
 
 class Clock:
