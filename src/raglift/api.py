@@ -82,7 +82,7 @@ def evaluate(run: RunResult | str | Path, data: str | Path, workspace: str | Pat
 def export_models(
     run: RunResult | str | Path,
     to: str | Path,
-    targets: Sequence[str] = export.TARGETS,
+    targets: Sequence[str] | None = None,
     adapter: bool = False,
     workspace: str | Path = "indexes",
 ) -> dict[str, Path | None]:
@@ -90,7 +90,7 @@ def export_models(
 
     Args:
         to: A new folder.
-        targets: "embedding", "llm" or both.
+        targets: "embedding", "llm", "rerank", or several; None: all that the run has tuned.
         adapter: Copy what is kept as a difference from the base as it is, instead of merging it.
 
     Returns:

@@ -19,7 +19,9 @@ def add_commands(add: Add, add_for_run: Add) -> None:
     either = export.add_mutually_exclusive_group(required=True)
     either.add_argument("--to", type=Path, metavar="DIR", help="the tuned models go into this new folder")
     either.add_argument("--format", metavar="NAME", help="the questions go out in it; `raglift formats` lists them")
-    export.add_argument("--model", choices=("embedding", "llm"), help="with --to: only this model (default: both)")
+    export.add_argument(
+        "--model", choices=("embedding", "llm", "rerank"), help="with --to: only this model (default: all)"
+    )
     what = "with --to: adapters as they are, instead of whole models with merged weights"
     export.add_argument("--adapter", action="store_true", help=what)
     export.add_argument("--out", type=Path, metavar="PATH", help="with --format: a new file, or folder for beir")
@@ -45,11 +47,11 @@ def _export(arguments: argparse.Namespace) -> Answer:
 
 def _export_models(arguments: argparse.Namespace) -> Answer:
     _refuse(arguments, "--to writes models", out=None, split=None, origin=None, passages="auto")
-    from raglift.release.export import TARGETS, export_models
+    from raglift.release.export import export_models
     from raglift.serve.result import open_run
 
     run = open_run(arguments.run, arguments.workspace)
-    found = export_models(run, arguments.to, [arguments.model] if arguments.model else TARGETS, arguments.adapter)
+    found = export_models(run, arguments.to, [arguments.model] if arguments.model else None, arguments.adapter)
     value = {each.target: str(each.folder) if each.folder else None for each in found}
     parts = [
         f"{each.target}: {each.folder} ({'an adapter' if each.adapter else 'a whole model'})"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from torch import nn
 from transformers import AutoModelForCausalLM
 
@@ -19,6 +19,7 @@ from tests.test_contracts import every_strategy
 
 PLAIN: dict[Target, Any] = {
     "embedding": lambda folder: SentenceTransformer(str(folder), device="cpu"),
+    "rerank": lambda folder: CrossEncoder(str(folder), device="cpu"),
     "llm": lambda folder: AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
 }
 """Target -> how the library of its base loads a folder, without raglift."""

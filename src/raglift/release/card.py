@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from raglift.artifacts import Artifact
-from raglift.evaluation.arms import BASE, dense_arm
+from raglift.evaluation.arms import BASE, RERANKED, dense_arm
 from raglift.records import Target
 from raglift.training.card import FACTS, write_readme
 from raglift.training.card_text import Evaluated, Figure
 
-_ARMS = {"embedding": dense_arm("tuned", "base"), "llm": dense_arm("base", "tuned")}
+_ARMS = {"embedding": dense_arm("tuned", "base"), "llm": dense_arm("base", "tuned"), "rerank": RERANKED}
 """Target -> the arm that differs from the base in that model alone."""
 _MOVED = " The tuned index's vectors were moved after it (NUDGE): the figures are of both."
 
@@ -33,6 +33,8 @@ def write_card(folder: Path, artifact: Artifact, report: Mapping[str, Any], targ
 def _verdict(report: Mapping[str, Any], target: Target) -> str:
     """The run's verdict in a sentence, and what else than the model the figures of the target are due to."""
     verdict = str(report["verdict"])
+    if target == "rerank":
+        return f"{verdict} The figures are of the tuned embedding model and the reranker together."
     moved = target == "embedding" and report["training"].get("index", {}).get("chosen", "base") != "base"
     return (
         f"{verdict} The tuned index's vectors were moved after it (NUDGE); the figures are of both."
@@ -52,7 +54,7 @@ def figures(report: Mapping[str, Any], target: Target) -> Iterator[Figure]:
     for verdict in sorted(verdicts, key=lambda v: (origin[v["question_set"]] != "human", v["question_set"])):
         name, metric = verdict["question_set"], verdict["metric"]
         family = "retrieval" if metric in report["retrieval"].get(name, {}).get(arm, {}) else "response"
-        if (family == "retrieval") != (target == "embedding"):
+        if (family == "response") != (target == "llm"):
             continue
         base, tuned = (report[family][name][which][metric]["value"] for which in (BASE, arm))
         interval = verdict["delta"], verdict["ci_low"], verdict["ci_high"]

@@ -18,12 +18,12 @@ from raglift.models.device import Runtime
 from raglift.models.encoder import load_encoder
 from raglift.models.find import FoundModel, find_model
 from raglift.models.llm import load_causal_lm, load_tokenizer
+from raglift.models.reranker import load_reranker
 from raglift.plugins import nearest
 from raglift.records import Target
+from raglift.release.card import write_card
 from raglift.serve.result import RunResult
 from raglift.training.outcome import Outcome, read_outcome
-
-TARGETS: tuple[Target, ...] = ("embedding", "llm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,33 +40,35 @@ class Exported:
     adapter: bool = False
 
 
-def export_models(run: RunResult, to: Path, targets: Sequence[str] = TARGETS, adapter: bool = False) -> list[Exported]:
-    """Write the tuned models of a finished run into `to/embedding` and `to/llm`.
+def export_models(
+    run: RunResult, to: Path, targets: Sequence[str] | None = None, adapter: bool = False
+) -> list[Exported]:
+    """Write the tuned models of a finished run into `to/embedding`, `to/llm` and `to/rerank`, each with its model card.
 
     Each is a whole model with what it learned merged into its weights, in float32: a sentence-transformers folder, or
-    a transformers folder with its tokenizer. Nothing is written where the base won both.
+    a transformers folder with its tokenizer. Nothing is written where the base won them all.
 
     Args:
         to: A new folder, or an empty one; it is written whole or not at all.
-        targets: Which of the two.
+        targets: Which of them; None: all that the run has tuned.
         adapter: Copy what is kept as a difference from the base (an adapter, changed entries) as it is.
 
     Raises:
         UserError: There is something in `to`, a model is unknown or damaged, or its adapter has no plain weights.
     """
-    for target in targets:
-        if target not in TARGETS:
-            raise UserError(f"A run has no model called {target!r}.", nearest(target, list(TARGETS)))
+    for target in targets or ():
+        if target not in run.targets:
+            raise UserError(f"The run has no model called {target!r}.", nearest(target, list(run.targets)))
     if to.exists() and not (to.is_dir() and not any(to.iterdir())):
         raise UserError(f"{to} is there already.", "Nothing is overwritten.", "Name another folder, or remove it.")
     run.check_models()
-    chosen = [target for target in TARGETS if target in targets]
+    chosen = [target for target in run.targets if targets is None or target in targets]
     outcomes = {target: _outcome(run, target) for target in chosen}
     forms = {target: _check(target, outcome, adapter) for target, outcome in outcomes.items() if outcome.tuned}
     if forms:
         with disk_errors(to.parent, "another folder"):
             to.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(to, {target: _writer(target, outcomes[target], forms[target], adapter) for target in forms})
+            _write_whole(run, to, {t: _writer(t, outcomes[t], forms[t], adapter) for t in forms})
     return [
         Exported(target, to / target if target in forms else None, adapter and bool(forms.get(target)))
         for target in chosen
@@ -109,12 +111,13 @@ def _writer(target: Target, outcome: Outcome, kept_apart: bool, adapter: bool) -
     return write
 
 
-def _write_whole(to: Path, writers: Mapping[Target, Callable[[Path], None]]) -> None:
+def _write_whole(run: RunResult, to: Path, writers: Mapping[Target, Callable[[Path], None]]) -> None:
     partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
     partial.mkdir()
     try:
         for target, write in writers.items():
             write(partial / target)
+            write_card(partial / target, run.artifact(target), run.report, target)
         os.replace(partial, to)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -135,8 +138,13 @@ def _merged_llm(base: FoundModel, tuned: Path, folder: Path) -> None:
     load_tokenizer(base.path).save_pretrained(str(folder))
 
 
+def _merged_rerank(base: FoundModel, tuned: Path, folder: Path) -> None:
+    load_reranker(base.path, _runtime(), tuned).save_pretrained(str(folder), safe_serialization=True)
+
+
 _MERGED: Mapping[Target, Callable[[FoundModel, Path, Path], None]] = {
     "embedding": _merged_embedding,
     "llm": _merged_llm,
+    "rerank": _merged_rerank,
 }
 """Target -> what puts a difference onto its base and writes the whole."""

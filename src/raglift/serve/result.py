@@ -25,6 +25,7 @@ from raglift.models.embedding import LiftEmbedding
 from raglift.models.find import find_model
 from raglift.models.llm import LiftLLM
 from raglift.plugins import nearest
+from raglift.records import Target
 from raglift.serve.engine import LiftQueryEngine
 from raglift.serve.models import Models
 from raglift.training.outcome import Outcome, read_outcome
@@ -185,11 +186,15 @@ class RunResult:
         """Device, precision and threads."""
         return resolve(self.config.runtime, self.folder.parent.parent)
 
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The models that the run tuned, or tried to."""
+        return ("embedding", "llm") if self.config.rerank is None else ("embedding", "llm", "rerank")
+
     @cached_property
     def _outcomes(self) -> list[Outcome]:
         """What the trainings left behind."""
-        targets = ("embedding", "llm", *(("rerank",) if self.config.rerank is not None else ()))
-        return [read_outcome(found.path, found.key) for found in map(self.artifact, targets)]
+        return [read_outcome(found.path, found.key) for found in map(self.artifact, self.targets)]
 
     def check_models(self) -> None:
         """Refuse base models that are not those that the run was made with.

@@ -131,14 +131,14 @@ def build(
         return
     whole = ready_to_train(base, runtime)
     short = shortened_by(strategies, whole, "embedding", runtime)
+    if short is None or short.fill is not None:
+        flatten_inputs(whole)
     if short is not None and short.fill is not None:
         short.fill(runs_of_texts(whole, rows), job)
     elif short is not None:
         # What is looked up was encoded in the run's precision; what little is left above it is computed in full.
         runtime = replace(runtime, dtype=torch.float32)
         look_up(short.model, rows, runtime, job.display)
-    else:
-        flatten_inputs(whole)
     model = short.model if short is not None else whole
     assert isinstance(model, SentenceTransformer)
     score = DevScore(dev, corpus, runtime, job.display)
