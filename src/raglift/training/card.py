@@ -30,7 +30,7 @@ README = "README.md"
 _LIBRARIES = ("raglift", "torch", "transformers", "sentence-transformers", "peft", "accelerate", "safetensors")
 _SCORES = {
     "embedding": "mean nDCG@10, people's questions and raglift's counting equally as sets",
-    "rerank": "mean nDCG@10 of the first stage's passages put in order, people's questions and raglift's counting equally as sets",
+    "rerank": "mean nDCG@10 of passages put in order, people's questions and raglift's counting equally as sets",
     "llm": "mean token F1 plus a quarter of Youden's J of abstaining",
 }
 _WITHOUT_SETTINGS = {"model", "strategies", "objective"}
