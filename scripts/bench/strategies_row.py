@@ -8,12 +8,11 @@ import resource
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from strategies_data import Asked, Domain
 from torch import nn
 
@@ -26,7 +25,7 @@ from raglift.models.generation import Generator, Sampling
 from raglift.models.llm import load_causal_lm, load_tokenizer
 from raglift.records import QAPair, Target
 from raglift.synthesis.training_sets import embedding_pairs
-from raglift.training import embedding_stage, recipe
+from raglift.training import embedding_stage, llm_stage, recipe
 from raglift.training.examples import Example, ExampleBatches
 from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, embedding_objective_of, objective_of, strategies_of
@@ -122,18 +121,14 @@ def tune_embedding(domain: Domain, job: Job) -> Trained:
     whole = embedding_stage.ready_to_train(domain.models.embedding, runtime)
     dev = embedding_stage.DevScore(_dev(domain), domain.corpus, runtime, job.display)
     watch = Watch(dev if any(s.needs_mixes for s in strategies) else None)
-    short = next((s for s in (s.shortened(whole, "embedding", runtime) for s in strategies) if s is not None), None)
-    model = whole
-    if short is not None:
-        runtime, model = replace(runtime, dtype=torch.float32), short.model  # type: ignore[assignment]
-        embedding_stage.look_up(model, rows, runtime, job.display)
+    ready = embedding_stage.quickened(whole, strategies, rows, runtime, job)
+    model, runtime = ready.model, ready.runtime
     in_batch = objective.compares_batch()
     batches = PairBatches(rows, domain.corpus.similar, model, settings.batch_size, job.seed, in_batch)
     loop = recipe.loop_settings(settings, "embedding", strategies, len(rows), len(batches))
     task = Task("embedding", batches, objective.build(model), watch, objective.weight)
     fitted = fit(model, task, strategies, loop, runtime, job)
-    tuned = fitted.model if short is None else short.whole(fitted.model)
-    embedding_stage.save(tuned, strategies, job)
+    embedding_stage.save(ready.whole(fitted.model), strategies, job)
     return Trained(job.out / MODEL, about(watch, strategies, loop, fitted.chosen, job.out / MODEL))
 
 
@@ -145,8 +140,7 @@ def tune_llm(domain: Domain, job: Job) -> Trained:
     rows = [Example(**row) for row in domain.examples]
     dev = domain.asked("dev")
     batches = ExampleBatches(rows, tokenizer, runtime.device, settings.batch_size, job.seed)
-    full = any(strategy.full_precision for strategy in strategies)
-    model = load_causal_lm(base.path, replace(runtime, dtype=torch.float32) if full else runtime)
+    model, end = llm_stage.ready_to_train(base, strategies, batches, runtime, job)
     loop = recipe.loop_settings(settings, "llm", strategies, len(rows), len(batches))
     objective = objective_of(settings.objective)
 
@@ -158,6 +152,7 @@ def tune_llm(domain: Domain, job: Job) -> Trained:
     watch = Watch(score if any(s.needs_mixes for s in strategies) else None)
     task = Task("llm", batches, objective.build(model), watch, objective.weight)
     fitted = fit(model, task, strategies, loop, runtime, job)
+    end()
     folder, tuned = job.out / MODEL, fitted.model
     if not any(strategy.save(tuned, folder) for strategy in strategies):
         for strategy in strategies:

@@ -41,6 +41,7 @@ from raglift.journal import Journal
 from raglift.models.device import Runtime, resolve
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import find_model
+from raglift.models.flattened import flatten_inputs
 from raglift.models.fused import quicken
 from raglift.models.generation import Generator, Sampling
 from raglift.models.llm import load_causal_lm, load_tokenizer
@@ -164,6 +165,7 @@ class Bench:
         """The base after plain full tuning on the pairs; the last state, whatever it is worth."""
         settings = self.config.embedding
         model = ready_to_train(self.base, self.runtime)
+        flatten_inputs(model)
         batches = PairBatches(pairs, self.corpus.similar, model, settings.batch_size, self.config.seed)
         states = itertools.count()
         task = Task(

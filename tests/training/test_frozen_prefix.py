@@ -145,12 +145,12 @@ def gradients(task: Task, model: nn.Module, batch: Any) -> tuple[Tensor, dict[st
 
 
 def assert_equal_gradients(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Within 1e-5 of each gradient's norm; some, as a key's bias, are zero but for rounding."""
+    """Within 3e-5 of each gradient's norm; some, as a key's bias, are zero but for rounding."""
     assert found.keys() == expected.keys()
     least = 1e-2 * max(float(gradient.norm()) for gradient in expected.values())
     assert least
     for name, gradient in expected.items():
-        assert float((found[name] - gradient).norm()) <= 1e-5 * max(least, float(gradient.norm())), name
+        assert float((found[name] - gradient).norm()) <= 3e-5 * max(least, float(gradient.norm())), name
 
 
 @every_target

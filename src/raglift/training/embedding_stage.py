@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -129,18 +129,8 @@ def build(
         job.display.warn(_why_not(bool(strategies), len(rows), "pairs"))
         write_outcome(job.out, "embedding", base, settings.strategies, None, None)
         return
-    whole = ready_to_train(base, runtime)
-    short = shortened_by(strategies, whole, "embedding", runtime)
-    if short is None or short.fill is not None:
-        flatten_inputs(whole)
-    if short is not None and short.fill is not None:
-        short.fill(runs_of_texts(whole, rows), job)
-    elif short is not None:
-        # What is looked up was encoded in the run's precision; what little is left above it is computed in full.
-        runtime = replace(runtime, dtype=torch.float32)
-        look_up(short.model, rows, runtime, job.display)
-    model = short.model if short is not None else whole
-    assert isinstance(model, SentenceTransformer)
+    ready = quickened(ready_to_train(base, runtime), strategies, rows, runtime, job)
+    model, runtime = ready.model, ready.runtime
     score = DevScore(dev, corpus, runtime, job.display)
     in_batch = objective.compares_batch()
     batches = PairBatches(rows, corpus.similar, model, settings.batch_size, job.seed, in_batch)
@@ -148,8 +138,41 @@ def build(
     task = Task("embedding", batches, objective.build(model), score, objective.weight)
     fitted = fit(model, task, strategies, loop, runtime, job)
     if fitted.chosen != "base":
-        save(fitted.model if short is None else short.whole(fitted.model), strategies, job)
+        save(ready.whole(fitted.model), strategies, job)
     write_outcome(job.out, "embedding", base, settings.strategies, fitted, loop)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A model as its training begins with it.
+
+    Attributes:
+        runtime: In whose precision it is trained.
+        whole: The whole model, of what the training returns.
+    """
+
+    model: SentenceTransformer
+    runtime: Runtime
+    whole: Callable[[nn.Module], nn.Module]
+
+
+def quickened(
+    model: SentenceTransformer, strategies: Sequence[Strategy], rows: Sequence[Pair], runtime: Runtime, job: Job
+) -> Ready:
+    """The model with texts end to end where it can take them so, and with what stays frozen computed once."""
+    short = shortened_by(strategies, model, "embedding", runtime)
+    if short is None or short.fill is not None:
+        flatten_inputs(model)
+    if short is None:
+        return Ready(model, runtime, lambda trained: trained)
+    if short.fill is not None:
+        short.fill(runs_of_texts(model, rows), job)
+    else:
+        # What is looked up was encoded in the run's precision; what little is left above it is computed in full.
+        runtime = replace(runtime, dtype=torch.float32)
+        look_up(short.model, rows, runtime, job.display)
+    assert isinstance(short.model, SentenceTransformer)
+    return Ready(short.model, runtime, short.whole)
 
 
 def save(tuned: nn.Module, strategies: Sequence[Strategy], job: Job) -> None:

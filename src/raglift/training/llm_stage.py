@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raglift import plugins
 from raglift.abstention import abstains
@@ -29,7 +29,7 @@ from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, objective_of, strategies_of, write_outcome
 from raglift.training.preflight import SHORTER, check, check_tokenizer, preview
 from raglift.training.rounded_output import round_output_once
-from raglift.training.strategy import shortened_by
+from raglift.training.strategy import Strategy, shortened_by
 from raglift.training.token_runs import Run
 
 VERSION = 5
@@ -138,11 +138,32 @@ def tune(
     """
     strategies = strategies_of(settings.strategies)
     batches = _checked(rows, tokenizer, base, runtime, settings, job, fix)
+    model, end = ready_to_train(base, strategies, batches, runtime, job)
+    loop = recipe.loop_settings(settings, "llm", strategies, len(rows), len(batches))
+    objective = objective_of(settings.objective)
+    task = Task("llm", batches, objective.build(model), score, objective.weight)
+    fitted = fit(model, task, strategies, loop, runtime, job)
+    end()
+    if fitted.chosen != "base" and not any(s.save(fitted.model, job.out / MODEL) for s in strategies):
+        tuned = fitted.model
+        for strategy in strategies:
+            tuned = strategy.finish(tuned)
+        tuned.save_pretrained(str(job.out / MODEL), safe_serialization=True)  # type: ignore[operator]
+        tokenizer.save_pretrained(str(job.out / MODEL))
+    write_outcome(job.out, "llm", base, settings.strategies, fitted, loop)
+
+
+def ready_to_train(
+    base: FoundModel, strategies: Sequence[Strategy], batches: ExampleBatches, runtime: Runtime, job: Job
+) -> tuple[PreTrainedModel, Callable[[], None]]:
+    """The base model as a training begins with it, and what makes it plain again.
+
+    The batches' examples lie end to end where the model can take them so, and what stays frozen is computed once.
+    """
     # Where no strategy says what may change, everything does.
     owners = [strategy for strategy in strategies if strategy.axis == "parameters"]
     full = not owners or any(strategy.full_precision for strategy in strategies)
-    loading = replace(runtime, dtype=torch.float32) if full else runtime
-    model = load_causal_lm(base.path, loading)
+    model = load_causal_lm(base.path, replace(runtime, dtype=torch.float32) if full else runtime)
     quicken_norms(model)
     batches.end_to_end = padding_free.enable(model)
     if not batches.end_to_end:
@@ -151,21 +172,14 @@ def tune(
     if short is not None and short.fill is not None:
         short.fill([Run.of(ids) for ids, _ in batches.rows], job)
     ends = [narrow_last_block(model), round_output_once(model)]
-    loop = recipe.loop_settings(settings, "llm", strategies, len(rows), len(batches))
-    objective = objective_of(settings.objective)
-    task = Task("llm", batches, objective.build(model), score, objective.weight)
-    fitted = fit(model, task, strategies, loop, runtime, job)
-    for end in ends:
-        end()
-    if short is not None:
-        short.whole(fitted.model)
-    if fitted.chosen != "base" and not any(s.save(fitted.model, job.out / MODEL) for s in strategies):
-        tuned = fitted.model
-        for strategy in strategies:
-            tuned = strategy.finish(tuned)
-        tuned.save_pretrained(str(job.out / MODEL), safe_serialization=True)  # type: ignore[operator]
-        tokenizer.save_pretrained(str(job.out / MODEL))
-    write_outcome(job.out, "llm", base, settings.strategies, fitted, loop)
+
+    def end() -> None:
+        for undo in ends:
+            undo()
+        if short is not None:
+            short.whole(model)
+
+    return model, end
 
 
 def _checked(
