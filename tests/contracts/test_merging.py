@@ -31,9 +31,9 @@ def test_merged_equals_unmerged(
 ) -> None:
     folder = folders[target]
     base = tasks.load(target, folder)
-    fitted = run_fit(target, names, folder, tmp_path, checkpoint_seconds=30.0)
+    fitted = run_fit(target, names, folder, tmp_path, steps=30, checkpoint_seconds=30.0)
     expected = tasks.outputs(target, folder, fitted.model)
-    assert not torch.allclose(expected, tasks.outputs(target, folder, base), atol=1e-4)
+    assert not torch.allclose(expected, tasks.outputs(target, folder, base), atol=1e-3)
     merged: Any = fitted.model
     for strategy in strategies_named(names):
         merged = strategy.finish(merged)
