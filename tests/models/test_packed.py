@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +13,11 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers import T5Config, T5EncoderModel
 
+from raglift import plugins
+from raglift.models.device import Runtime
+from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.packed import PackedLinear, can_pack, pack_linears
+from tests.tiny import SENTENCES
 
 pytestmark = pytest.mark.skipif(not can_pack(), reason="this processor does not multiply bfloat16 by oneDNN")
 
@@ -46,3 +54,12 @@ def test_t5_which_reads_the_weights_of_its_parts_still_runs() -> None:
         pack_linears(model, 8)
         torch.testing.assert_close(model(ids).last_hidden_state, before, atol=0.05, rtol=0.05)
     assert any(isinstance(module, PackedLinear) for module in model.modules())
+
+
+@pytest.mark.parametrize("tuner", ["lora", "dora", "ia3", "oft", "vera"])
+def test_a_model_with_an_adapter_in_it_still_encodes(tuner: str, tiny_embedding: Path) -> None:
+    whole = Runtime(torch.device("cpu"), torch.float32, 1)
+    model = plugins.load("strategy", "lora")(tuner=tuner).prepare(load_encoder(tiny_embedding, whole), "embedding")
+    expected = Encoder(model, whole).encode(SENTENCES, "passage")
+    half = Encoder(model, replace(whole, dtype=torch.bfloat16))
+    np.testing.assert_allclose(half.encode(SENTENCES, "passage"), expected, atol=0.03)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 
@@ -60,10 +61,11 @@ def with_hooks_of(old: nn.Module, new: nn.Module) -> nn.Module:
 def pack_linears(model: nn.Module, rows: int) -> None:
     """Replace every plain `nn.Linear` of `model`, which must never be trained or saved afterwards.
 
-    T5's feed-forward layers read the weights of their parts themselves, and are left as they are.
+    T5's feed-forward layers and PEFT's adapters read the weights of their parts themselves, and are left as they are.
     """
     for name, child in list(model.named_children()):
-        if type(model).__name__.endswith("DenseActDense") or type(model).__name__.endswith("DenseGatedActDense"):
+        reads_weights = type(model).__name__.endswith(("DenseActDense", "DenseGatedActDense"))
+        if reads_weights or isinstance(child, BaseTunerLayer):
             continue
         if type(child) is nn.Linear:
             setattr(model, name, with_hooks_of(child, PackedLinear(child, rows)))
