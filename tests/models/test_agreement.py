@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from raglift.errors import UserError
+from raglift.models import rows as rows_module
 from raglift.models.extraction import SpanConstraint
 from raglift.models.find import find_model
 from raglift.models.generation import Extract, Generator, Sampling
@@ -203,3 +204,13 @@ def test_attention_is_the_models_own_again_afterwards(tiny_llm: Path) -> None:
     before = model.config._attn_implementation
     Generator(model, load_tokenizer(tiny_llm)).generate(PROMPTS, Sampling(2), prefix=HEAD)
     assert model.config._attn_implementation == before != "raglift_shared_prefix"
+
+
+def test_rows_that_are_read_in_several_passes_are_scored_as_in_one(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    continuations = [" ".join(["the old keeper writes"] * (2 + 3 * row)) for row in range(len(PROMPTS))]
+    expected = generator.score(PROMPTS, continuations, prefix=HEAD)
+    monkeypatch.setattr(rows_module, "_SLICE_TOKENS", {"cpu": 8})
+    found = generator.score(PROMPTS, continuations, prefix=HEAD)
+    assert [x.mean_log_probability for x in found] == pytest.approx([x.mean_log_probability for x in expected], 1e-4)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
 from raglift.models.shared_prefix import Prefix, SharedCache, attending
@@ -27,7 +27,8 @@ class Rows(Protocol):
     """What a batch of rows can do. Logits have shape (rows, tokens, vocabulary), in the rows' order."""
 
     def read(self, encoded: Sequence[Sequence[int]], room: int, last: int = 1) -> Tensor:
-        """The rows' prompts, none of them empty; logits of their `last` tokens. `room` tokens may follow."""
+        """The rows' prompts, none of them empty; logits of their `last` tokens, zeros where a row has no
+        more. `room` tokens may follow."""
         ...
 
     def spread(self, copies: int) -> None:
@@ -84,7 +85,8 @@ class SharedRows:
             self._read(encoded[rows], rows, last)
             for rows in slices([len(row) for row in encoded], len(self._prefix.ids), heads, device)
         ]
-        return torch.cat(parts)
+        widest = max(part.shape[1] for part in parts)
+        return torch.cat([nn.functional.pad(part, (0, 0, widest - part.shape[1], 0)) for part in parts])
 
     def _read(self, encoded: Sequence[Sequence[int]], rows: slice, last: int) -> Tensor:
         width = max(len(row) for row in encoded)
