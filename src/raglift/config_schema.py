@@ -360,6 +360,9 @@ class Config(Section):
         if self.rerank is not None and self.rerank.depth < self.retrieval.top_k:
             depth, top_k = self.rerank.depth, self.retrieval.top_k
             raise wrong(f"rerank.depth ({depth}) must be at least retrieval.top_k ({top_k})", "rerank", "retrieval")
+        if self.rerank is not None and self.rerank.depth > self.retrieval.depth:
+            found, ranked = self.rerank.depth, self.retrieval.depth
+            raise wrong(f"rerank.depth ({found}) must be at most retrieval.depth ({ranked})", "rerank", "retrieval")
         return self
 
 

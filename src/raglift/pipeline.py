@@ -76,6 +76,7 @@ class _Pipeline(TrainingStages):
             "base index": base.key,
             "tuned index": tuned.key,
             "similarity": self._revisions["similarity"],
+            "embedding": self._models.embedding_key("tuned"),
             **{f"{which} llm": self._models.llm_key(which) for which in ("base", "tuned")},
         }
         if config.rerank is not None:

@@ -199,6 +199,8 @@ class TrainingStages(DataStages):
                 write(variant, job)
                 base = self._models.base(target)
                 data = provenance.describe(self._runner.folders, self._loaded, self._config.synthesis, target)
+                if variant.share < 1:
+                    data["facts"] |= {"share of the training set that was learned from": variant.share}
                 write_card(job.out, target, base, variant.config, data, job.seed)
 
             return self._runner.stage(target, version, settings, keys, with_card, variant.label)

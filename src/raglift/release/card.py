@@ -14,7 +14,6 @@ from raglift.training.card_text import Evaluated, Figure
 
 _ARMS = {"embedding": dense_arm("tuned", "base"), "llm": dense_arm("base", "tuned"), "rerank": RERANKED}
 """Target -> the arm that differs from the base in that model alone."""
-_MOVED = " The tuned index's vectors were moved after it (NUDGE): the figures are of both."
 
 
 def write_card(folder: Path, artifact: Artifact, report: Mapping[str, Any], target: Target) -> None:
@@ -34,7 +33,7 @@ def _verdict(report: Mapping[str, Any], target: Target) -> str:
     """The run's verdict in a sentence, and what else than the model the figures of the target are due to."""
     verdict = str(report["verdict"])
     if target == "rerank":
-        return f"{verdict} The figures are of the tuned embedding model and the reranker together."
+        return f"{verdict} The figures are of the tuned embedding model, the first stage and the reranker together."
     moved = target == "embedding" and report["training"].get("index", {}).get("chosen", "base") != "base"
     return (
         f"{verdict} The tuned index's vectors were moved after it (NUDGE); the figures are of both."

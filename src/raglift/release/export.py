@@ -56,6 +56,7 @@ def export_models(
     Raises:
         UserError: There is something in `to`, a model is unknown or damaged, or its adapter has no plain weights.
     """
+    to = to.expanduser().resolve()
     for target in targets or ():
         if target not in run.targets:
             raise UserError(f"The run has no model called {target!r}.", nearest(target, list(run.targets)))

@@ -6,6 +6,7 @@ every objective sees the model that it was given, however often it calls it in a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,12 @@ from raglift.models.device import Runtime
 
 PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb", "trackio": "trackio"}
 """Tracker -> the package that it needs."""
+
+
+def processes() -> int:
+    """How many processes train together, as their launcher says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
 
 Log = Callable[[int, Mapping[str, float]], None]
 

@@ -23,6 +23,7 @@ from raglift.models.llm import load_tokenizer
 from raglift.records import Target
 from raglift.training.card_text import Evaluated, render
 from raglift.training.outcome import MODEL
+from raglift.training.trials import WHICH
 from raglift.training.versions import installed
 
 FACTS = "card.json"
@@ -33,7 +34,7 @@ _SCORES = {
     "rerank": "mean nDCG@10 of passages put in order, people's questions and raglift's counting equally as sets",
     "llm": "mean token F1 plus a quarter of Youden's J of abstaining",
 }
-_WITHOUT_SETTINGS = {"model", "strategies", "objective"}
+_WITHOUT_SETTINGS = {"model", "strategies", "objective", *WHICH}
 
 
 def write_card(

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -161,7 +161,7 @@ class Plan:
 
     def _too_large(self, why: str) -> UserError:
         target = self.target
-        shorter = "corpus.chunk_tokens" if target == "embedding" else "retrieval.top_k or corpus.chunk_tokens"
+        shorter = _SHORTER[target]
         return UserError(
             f"The training of the {target} model does not fit into memory.",
             why,
@@ -169,6 +169,14 @@ class Plan:
             f"top_layers in {target}.strategies for less beside it; set runtime.dtype: bfloat16; or close other "
             "programs. runtime.forecast: false goes without this check.",
         )
+
+
+_SHORTER: Mapping[Target, str] = {
+    "embedding": "corpus.chunk_tokens",
+    "llm": "retrieval.top_k or corpus.chunk_tokens",
+    "rerank": "rerank.hard_negatives, rerank.random_negatives or corpus.chunk_tokens",
+}
+"""Target -> what makes its examples shorter."""
 
 
 def find_longest(batches: Batches, reach: int, count: int) -> Longest:
@@ -195,6 +203,8 @@ def _entries(batch: Any) -> int:
         return batch.numel()
     if isinstance(batch, Mapping):
         return sum(map(_entries, batch.values()))
+    if is_dataclass(batch):
+        return sum(_entries(getattr(batch, field.name)) for field in fields(batch))
     return sum(map(_entries, batch)) if isinstance(batch, list | tuple) else 0
 
 

@@ -30,6 +30,9 @@ _AGREE = 1e-3
 """Of the norm of what the model says, by which what it says of looked-up states may differ in the trial."""
 
 
+_BY_BATCH = ("dynamic", "longrope")
+
+
 def shorten(model: nn.Module, count: int, runtime: Runtime) -> Shortened | None:
     """The model with its `count` lowest blocks looked up, of which nothing may learn from here on, nor what is below.
 
@@ -41,7 +44,7 @@ def shorten(model: nn.Module, count: int, runtime: Runtime) -> Shortened | None:
     """
     name, blocks = block_list(model)
     around = _around(model, name)
-    if not 0 < count < len(blocks) or around is None:
+    if not 0 < count < len(blocks) or around is None or _positions_by_batch(around):
         return None
     prefix = FrozenPrefix(around, list(blocks)[:count], list(blocks)[count:], runtime)
     if not prefix.agrees():
@@ -52,6 +55,14 @@ def shorten(model: nn.Module, count: int, runtime: Runtime) -> Shortened | None:
         return trained
 
     return Shortened(prefix.opened(model), whole, prefix.fill)
+
+
+def _positions_by_batch(model: PreTrainedModel) -> bool:
+    """Whether the rotation of positions goes by the longest row of a batch, so that a text is not the same in every."""
+    configs = [module.config for module in model.modules() if isinstance(module, PreTrainedModel)]
+    rotations = [getattr(config, name, None) for config in configs for name in ("rope_parameters", "rope_scaling")]
+    kinds = [part for found in rotations if found for part in (found, *found.values()) if isinstance(part, Mapping)]
+    return any(kind.get("rope_type", kind.get("type")) in _BY_BATCH for kind in kinds)
 
 
 def _around(model: nn.Module, name: str) -> PreTrainedModel | None:

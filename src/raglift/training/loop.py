@@ -138,6 +138,8 @@ class _Loop:
         score = self._score() if self._task.base_score is None else self._task.base_score
         self._job.display.say(f"  base on the development split: {score:.4f}")
         if self._runtime.forecast and self._settings.steps >= FEWEST:
+            if self._task.base_score is not None:
+                self._score()  # for its time alone
             self._foretell(time.monotonic() - began)
         return Progress(best=dict(self._base), best_score=score, history=[{"step": 0, "dev": score}])
 

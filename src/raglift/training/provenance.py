@@ -13,7 +13,7 @@ from raglift.config import SynthesisConfig
 from raglift.corpus.stage import Corpus
 from raglift.records import QAPair, content_id, read_jsonl
 
-_COUNTED = {"embedding": ("hard_negatives",), "llm": ("training_sets",)}
+_COUNTED = {"embedding": ("hard_negatives",), "llm": ("training_sets",), "rerank": ("rerank_lists",)}
 """Target -> the stages between questions and training whose counts belong to it."""
 _OF_ANOTHER = "pairs for the embedding model"
 

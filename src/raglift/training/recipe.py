@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from raglift.config import TuningConfig
 from raglift.records import Target
+from raglift.training.accelerating import processes
 from raglift.training.schedule import Settings
 from raglift.training.strategy import Strategy
 
@@ -40,7 +41,7 @@ def loop_settings(
 ) -> Settings:
     """The loop's settings for a config's section and this much data."""
     return Settings(
-        steps=steps(config.epochs, target, math.ceil(batches / config.accumulation)),
+        steps=steps(config.epochs, target, math.ceil(batches / (config.accumulation * processes()))),
         learning_rate=learning_rate(config.learning_rate, target, strategies, examples),
         warmup=config.warmup,
         weight_decay=config.weight_decay,
