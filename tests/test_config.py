@@ -429,3 +429,8 @@ def test_what_is_dumped_loads_back_equal(tmp_path: Path, values: dict[str, Any])
     path.write_text(dump_config(config), encoding="utf-8", newline="")
     assert load_config([path]) == config
     assert math.isclose(config.corpus.train + config.corpus.dev + config.corpus.test, 1)
+
+
+def test_a_reranker_orders_no_more_than_is_ranked() -> None:
+    with pytest.raises(UserError, match=r"rerank.depth \(40\) must be at most retrieval.depth \(20\)"):
+        config_from_dict({"data": {"documents": "x"}, "rerank": {"depth": 40}, "retrieval": {"depth": 20}})

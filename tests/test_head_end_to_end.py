@@ -76,3 +76,15 @@ def test_without_it_no_stage_and_no_key_changes(config: dict[str, Any], tmp_path
     assert "nudge" not in keys[0]
     assert keys[1].keys() - keys[0].keys() == {"nudge"}
     assert {name for name, key in keys[0].items() if keys[1][name] != key} == {"evaluation"}
+
+
+def test_another_head_is_scored_anew_though_the_index_stays(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding_stage, "DevScore", Rising)
+    keys = []
+    for rate in (1e-3, 0.1):
+        tuned = {**config["embedding"], "learning_rate": rate}
+        run = raglift.run({**config, "embedding": tuned, "index": {}, "workspace": str(tmp_path / "w")}, quiet=True)
+        keys.append([run.artifact(stage).key for stage in ("embedding", "index_tuned", "evaluation")])
+    assert [first == second for first, second in zip(*keys, strict=True)] == [False, True, False]

@@ -21,6 +21,7 @@ from raglift.progress import Progress
 from raglift.records import Target
 from raglift.training import forecast, memory
 from raglift.training.forecast import FEWEST, Plan, find_longest, untouched
+from raglift.training.lists import Lists
 from raglift.training.loop import Fitted, Task, fit
 from raglift.training.parameters import trainable
 from raglift.training.schedule import Settings
@@ -303,3 +304,12 @@ def test_the_ranks_of_adalora_are_put_back(
         found.append((fitted.history, bits(fitted.model)))
     assert found[0][0] == found[1][0]
     assert same(found[0][1], found[1][1])
+
+
+def test_lists_of_a_reranker_count_by_their_tokens() -> None:
+    class OfLists(Lengths):
+        def batch(self, epoch: int, index: int) -> Any:
+            found = torch.ones(2, self.lengths[index])
+            return Lists({"input_ids": found}, torch.zeros(2), torch.arange(2), torch.ones(2))
+
+    assert find_longest(OfLists([3, 9, 5]), reach=3, count=1).places == (1,)

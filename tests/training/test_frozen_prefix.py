@@ -542,3 +542,12 @@ def test_texts_of_a_stage_are_all_filled_in(folders: dict[Target, Path]) -> None
     found = set(embedding_stage.runs_of_texts(model, rows))
     for text in ("no answer", *(text for pair in rows for text in (pair.query, pair.passage))):
         assert set(runs_of(features(model, [text], "passage"))) <= found
+
+
+@pytest.mark.parametrize("kind", ["longrope", "dynamic"])
+def test_positions_that_go_by_the_batch_are_not_looked_up(kind: str, folders: dict[Target, Path]) -> None:
+    model = tasks.load("llm", folders["llm"])
+    assert shorten(model, 1, RUNTIME) is not None
+    other = tasks.load("llm", folders["llm"])
+    other.config.rope_parameters = {"rope_type": kind, "rope_theta": 10000.0, "factor": 2.0}
+    assert shorten(other, 1, RUNTIME) is None

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raglift.config import EmbeddingConfig
 from raglift.plugins import load
 from raglift.records import Target
 from raglift.training import recipe
@@ -54,3 +55,10 @@ def test_auto_falls_with_the_root_of_the_data_past_two_thousand(count: int) -> N
     full = load("strategy", "full")()
     rate = learning_rate("auto", "embedding", [full], count)
     assert math.isclose(rate**2 * count, full.learning_rates["embedding"] ** 2 * 2000)
+
+
+def test_an_epoch_is_one_pass_for_all_processes_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = EmbeddingConfig(epochs=3, accumulation=2)
+    alone = recipe.loop_settings(config, "embedding", [], 100, 16).steps
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert (alone, recipe.loop_settings(config, "embedding", [], 100, 16).steps) == (24, 12)
