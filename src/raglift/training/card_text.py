@@ -114,6 +114,7 @@ def render(
         candidates=training["candidates"],
         chosen=training["chosen"],
         seconds=evaluated.seconds if evaluated else None,
+        target=facts["target"],
         verdict=evaluated.verdict if evaluated else "",
         figures=evaluated.figures if evaluated else (),
     )
