@@ -16,9 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +24,8 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+from turns import take_turns
 
 MODEL = "all-MiniLM-L6-v2"
 WORKERS = ("defaults", "best", "raglift")
@@ -195,7 +195,7 @@ def search(task: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     def timed(settings: dict[str, Any]) -> float:
         (folder / "task.json").write_text(json.dumps({**tried, "best": settings}), "utf-8")
-        return min(take_turns(("best",), folder, 2, task["threads"])["best"])
+        return min(take_turns(__file__, folder, ("best",), None, task["threads"], 2)["best"])
 
     fastest = timed(best)
     for name, value in SEARCH:
@@ -204,45 +204,6 @@ def search(task: dict[str, Any], folder: Path) -> dict[str, Any]:
         if seconds < fastest:
             best, fastest = {**best, name: value}, seconds
     return best
-
-
-def take_turns(names: tuple[str, ...], folder: Path, repeats: int, threads: int) -> dict[str, list[float]]:
-    """Seconds of each training, by worker."""
-    env = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
-    processes = {
-        name: subprocess.Popen(
-            [sys.executable, "-W", "ignore", __file__, "--worker", name, "--folder", str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=env,
-        )
-        for name in names
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for process in processes.values():
-        _line(process, "ready")
-    for _ in range(repeats):
-        for name, process in processes.items():
-            assert process.stdin is not None
-            process.stdin.write("train\n")
-            process.stdin.flush()
-            seconds[name].append(float(_line(process)))
-        if len(names) > 1:
-            print({name: round(times[-1], 2) for name, times in seconds.items()}, flush=True)
-    for process in processes.values():
-        process.communicate()
-    return seconds
-
-
-def _line(process: subprocess.Popen[str], wanted: str = "") -> str:
-    """The next line that is `wanted`, or a number; libraries print too."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.strip() == wanted or (not wanted and re.fullmatch(r"[\d.]+", line.strip())):
-            return line.strip()
-    raise SystemExit("a worker ended before its time; run it with --worker NAME --folder DIR to see why")
 
 
 def prepare(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -297,7 +258,7 @@ def main() -> None:
         task = prepare(arguments, folder)
         task["best"] = arguments.best if arguments.best is not None else search(task, folder)
         (folder / "task.json").write_text(json.dumps(task), "utf-8")
-        seconds = take_turns(WORKERS, folder, arguments.repeats, arguments.threads)
+        seconds = take_turns(__file__, folder, WORKERS, None, arguments.threads, arguments.repeats)
         losses = {name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in WORKERS}
     print(json.dumps(summary(task, seconds, losses)))
 

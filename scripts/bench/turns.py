@@ -34,18 +34,18 @@ def make_venv(folder: Path, pins: Sequence[str], shared: Sequence[str]) -> None:
 
 
 def take_turns(
-    script: str, folder: Path, names: Sequence[str], other: Path, threads: int, repeats: int
+    script: str, folder: Path, names: Sequence[str], other: Path | None, threads: int, repeats: int
 ) -> dict[str, list[float]]:
     """Seconds of each training, by name: `script --worker NAME --folder FOLDER` says "ready", then trains for every
     line that it is sent and prints how long that took.
 
     Args:
-        other: The environment of every worker but that called "raglift".
+        other: The environment of every worker but that called "raglift"; None: this one.
     """
     env = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
     processes = {}
     for name in names:
-        python = sys.executable if name == "raglift" else str(other / "bin" / "python")
+        python = sys.executable if other is None or name == "raglift" else str(other / "bin" / "python")
         command = [python, "-W", "ignore", script, "--worker", name, "--folder", str(folder)]
         processes[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
     seconds: dict[str, list[float]] = {name: [] for name in names}
