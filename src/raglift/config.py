@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from raglift.config_check import check_negatives, check_objective, check_specs, check_trials, place, validate
+from raglift.config_describe import describe_schema
 from raglift.config_fields import PluginSpec, Section
 from raglift.config_schema import (
     Config,
@@ -25,7 +26,6 @@ from raglift.config_schema import (
     RetrievalConfig,
     RuntimeConfig,
     TuningConfig,
-    describe_schema,
 )
 from raglift.config_synthesis import SynthesisConfig
 from raglift.config_writer import WriterConfig

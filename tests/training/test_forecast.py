@@ -100,12 +100,13 @@ def test_the_peak_of_a_step_is_seen_and_what_comes_beside_it_is_added() -> None:
     held: list[Tensor] = []
 
     def update(step: int, places: Sequence[int]) -> None:
-        held.append(torch.ones(300 * MB, dtype=torch.uint8))
-        held.clear()
+        if not step:  # once: the C library does not always put a second one where the first has been
+            held.append(torch.ones(300 * MB, dtype=torch.uint8))
+            held.clear()
 
-    need = plan(learning=50 * MB).forecast(update).needs[0]
-    assert 290 * MB < need.step - need.used < 700 * MB
-    assert need.whole == need.step + 50 * MB  # a checkpoint takes seven times what learns
+    need = plan(learning=20 * MB).forecast(update).needs[0]
+    assert 290 * MB < need.step - need.used < 500 * MB
+    assert need.whole == need.step + 20 * MB  # more than a checkpoint, which takes seven times what learns
     need = plan(learning=100 * MB).forecast(update).needs[0]
     assert need.whole == need.used + 700 * MB
 

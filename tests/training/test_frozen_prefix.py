@@ -145,12 +145,12 @@ def gradients(task: Task, model: nn.Module, batch: Any) -> tuple[Tensor, dict[st
 
 
 def assert_equal_gradients(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Within 3e-5 of each gradient's norm; some, as a key's bias, are zero but for rounding."""
+    """Within 1e-11 of each gradient's norm in float64; some, as a key's bias, are zero but for rounding."""
     assert found.keys() == expected.keys()
     least = 1e-2 * max(float(gradient.norm()) for gradient in expected.values())
     assert least
     for name, gradient in expected.items():
-        assert float((found[name] - gradient).norm()) <= 3e-5 * max(least, float(gradient.norm())), name
+        assert float((found[name] - gradient).norm()) <= 1e-11 * max(least, float(gradient.norm())), name
 
 
 @every_target
@@ -158,8 +158,9 @@ def test_losses_and_gradients_are_those_of_the_whole_model(
     target: Target, folders: dict[Target, Path], tmp_path: Path
 ) -> None:
     folder, strategy = folders[target], top()
-    whole = strategy.prepare(loaded(target, folder, without_dropout=2), target)
-    short = shortened(target, folder, tmp_path, strategy, loaded(target, folder, without_dropout=2))
+    whole = strategy.prepare(loaded(target, folder, without_dropout=2).double(), target)
+    model = loaded(target, folder, without_dropout=2).double()
+    short = shortened(target, folder, tmp_path, strategy, model, dtype=torch.float64)
     model = strategy.prepare(short.model, target)
     task = tasks.task(target, folder, whole)
     for index in range(len(task.batches)):
@@ -169,7 +170,7 @@ def test_losses_and_gradients_are_those_of_the_whole_model(
             found = gradients(task, model, batch)
         assert products[:2] == [0, 0]
         assert all(products[2:])
-        torch.testing.assert_close(found[0], expected[0], rtol=1e-5, atol=0)
+        torch.testing.assert_close(found[0], expected[0], rtol=1e-11, atol=0)
         assert_equal_gradients(found[1], expected[1])
 
 
@@ -312,15 +313,15 @@ def test_objectives_that_call_the_model_in_their_own_way(
     strategy, folder = top(), folders["embedding"]
     found = []
     for cached in (False, True):
-        model = loaded("embedding", folder, without_dropout=2)
+        model = loaded("embedding", folder, without_dropout=2).double()
         if cached:
-            model = shortened("embedding", folder, tmp_path, strategy, model).model
+            model = shortened("embedding", folder, tmp_path, strategy, model, dtype=torch.float64).model
         task = tasks.task("embedding", folder, model)
         settings = {"mini_batch_size": 2} if name != "gist" else {}
         loss = plugins.load("objective", name)(**settings).build(model)
         batch = task.batches.batch(0, 0)
         found.append(gradients(replace(task, loss=loss), strategy.prepare(model, "embedding"), batch))
-    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-5, atol=0)
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-11, atol=0)
     assert_equal_gradients(found[1][1], found[0][1])
 
 

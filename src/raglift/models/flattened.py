@@ -20,6 +20,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from raglift.models.padding_free import as_mask, lengths_of
 from raglift.models.text_attention import text_attention
 
 ATTENTION = "raglift_flattened"
@@ -81,7 +82,7 @@ def flattened(model: SentenceTransformer, features: dict[str, Any]) -> dict[str,
     }
     places = mask.cumsum(dim=1)[mask] - 1 + _first_position(model)
     bounds = torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).int()
-    return {**found, "position_ids": places.unsqueeze(0), _BOUNDS: bounds, _MASK: _as_mask(lengths)}
+    return {**found, "position_ids": places.unsqueeze(0), _BOUNDS: bounds, _MASK: as_mask(lengths.tolist())}
 
 
 def rows_of(features: Mapping[str, Any]) -> int:
@@ -105,12 +106,7 @@ def part_of(features: Mapping[str, Any], kept: slice) -> dict[str, Any]:
         key: value[:, first:last] if isinstance(value, Tensor) and value.ndim == 2 else value
         for key, value in features.items()
     }
-    return {**found, _BOUNDS: bounds - bounds[0], _MASK: _as_mask(bounds.diff())}
-
-
-def _as_mask(lengths: Tensor) -> Tensor:
-    """What stands for the mask of flattened texts: their lengths, (1, 1, 1, texts)."""
-    return lengths.int().view(1, 1, 1, -1)
+    return {**found, _BOUNDS: bounds - bounds[0], _MASK: as_mask(bounds.diff().tolist())}
 
 
 def attention(
@@ -134,12 +130,12 @@ def attention(
     Raises:
         ValueError: The model wants more of its attention than this.
     """
-    if attention_mask is None or attention_mask.dtype != torch.int32:
+    lengths = lengths_of(attention_mask)
+    if lengths is None:
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
         return output, None
     if any(kwargs.get(name) is not None for name in _MORE):
         raise ValueError("not a plain attention")
-    lengths: list[int] = attention_mask.flatten().tolist()
     causal, window = kwargs.get("is_causal"), kwargs.get("sliding_window")
     causal = getattr(module, "is_causal", False) if causal is None else causal
     window = window if window is not None and window < max(lengths) else None

@@ -113,7 +113,7 @@ _ACTIVE = _Active()
 
 
 class _TakenOver:
-    """The configs in which the attention function is ours for now: what they had before, and for how many threads."""
+    """The configs that name our attention function: what they named before, and for how many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -169,7 +169,7 @@ class FrozenPrefix:
     def _precision(self) -> AbstractContextManager[Any]:
         """The run's, as training computes."""
         dtype = self._runtime.dtype
-        return nullcontext() if dtype == torch.float32 else torch.autocast(self._runtime.device.type, dtype=dtype)
+        return nullcontext() if dtype.itemsize >= 4 else torch.autocast(self._runtime.device.type, dtype=dtype)
 
     def _inputs(self, runs: Sequence[Run]) -> dict[str, Tensor]:
         """The runs as rows, padded on the right."""

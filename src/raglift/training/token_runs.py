@@ -8,9 +8,10 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from raglift.models.padding_free import lengths_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def placed(inputs: Mapping[str, Any]) -> list[Placed] | None:
     given = [inputs.get(name) for name in ("input_ids", "attention_mask", "position_ids", "token_type_ids")]
     if given[0] is None or inputs.get("past_key_values") is not None:
         return None
-    lengths = _lengths(given[1])
+    lengths = lengths_of(given[1])
     if lengths is not None:
         return _end_to_end(given[0], lengths, given[3])
     if any(value is not None and not (isinstance(value, Tensor) and value.ndim == 2) for value in given):
@@ -80,13 +81,6 @@ def placed(inputs: Mapping[str, Any]) -> list[Placed] | None:
         (row, start, Run.of(ids[row, start : last + 1], () if types is None else types[row, start : last + 1]))
         for row, start, last in zip(*map(np.ndarray.tolist, np.nonzero(begins)), lasts.tolist(), strict=True)
     ]
-
-
-def _lengths(mask: Any) -> list[int] | None:
-    if not isinstance(mask, Tensor) or mask.ndim != 4 or mask.dtype != torch.int32:
-        return None
-    found: list[int] = mask.flatten().tolist()
-    return found
 
 
 def _end_to_end(ids: Tensor, lengths: Sequence[int], types: Tensor | None) -> list[Placed] | None:
