@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raglift.models.generation import Extract, Generator, Sampling
+from raglift.models.generation import Extract, Generator, Sampling, _dealt
 from raglift.models.llm import load_causal_lm, load_tokenizer
 from tests.tasks import RUNTIME
 from tests.tiny import QUESTIONS, SENTENCES
@@ -66,6 +67,19 @@ def test_order_and_batch_size_do_not_matter(generator: Generator, order: list[in
     expected = generator.generate(PROMPTS, Sampling(6))
     other = Generator(generator.model, generator.tokenizer, size)
     assert other.generate([PROMPTS[row] for row in order], Sampling(6)) == [expected[row] for row in order]
+
+
+@given(st.lists(st.integers(1, 99), max_size=40), st.integers(1, 9), st.integers(1, 4))
+def test_lanes_get_batches_that_are_alike(lengths: list[int], size: int, lanes: int) -> None:
+    lengths.sort(reverse=True)
+    batches = _dealt(range(len(lengths)), size, lanes)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    assert all(1 <= len(batch) <= size for batch in batches)
+    for start in range(0, len(batches), lanes):
+        together = batches[start : start + lanes]
+        assert max(map(len, together)) - min(map(len, together)) <= 1
+        for first, second in pairwise(together):
+            assert all(lengths[a] >= lengths[b] for a, b in zip(first, second, strict=False))
 
 
 def test_nothing_in_nothing_out(generator: Generator) -> None:

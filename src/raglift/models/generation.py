@@ -196,7 +196,7 @@ class Generator:
             texts = self._texts(decode(batch, logits, choose, ends, sampling.max_new_tokens), sampling)
             return list(map(Sample, texts, sums))
 
-        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        batches = _dealt(order, size, lane_count(self.model.device))
         for rows, drawn in side_by_side(written, batches, self.model.device):
             for place, row in enumerate(rows):
                 found[row] = drawn[place * samples : (place + 1) * samples]
@@ -228,6 +228,12 @@ class Generator:
         if sampling.until:
             texts = [head + mark for head, mark, _ in (text.partition(sampling.until) for text in texts)]
         return texts
+
+
+def _dealt(order: Sequence[int], size: int, lanes: int) -> list[list[int]]:
+    """Batches of `size`, dealt out so that those that lanes compute at once are alike in length."""
+    rounds = [order[start : start + size * lanes] for start in range(0, len(order), size * lanes)]
+    return [list(dealt) for found in rounds for lane in range(lanes) if (dealt := found[lane::lanes])]
 
 
 def _seeds(encoded: Sequence[Sequence[int]], seed: int, samples: int) -> Iterator[list[int]]:

@@ -30,7 +30,7 @@ from raglift.synthesis.partners import with_partners
 from raglift.synthesis.shots import with_examples
 from raglift.synthesis.writer import Assignment, Writing, Written, finished, plan, write
 
-VERSION = 7
+VERSION = 8
 _DEPTH = 50
 TAUGHT = "chunks not asked about: their documents taught the writer"
 
