@@ -31,7 +31,8 @@ from transformers import (
 
 from raglift.models import causal_attention as blocks
 from raglift.models.causal_attention import causal_attention
-from raglift.models.padding_free import NAME, _one_by_one, as_mask, enable, enabled, lengths_of
+from raglift.models.end_to_end import NAME, as_mask
+from raglift.models.padding_free import enable, enabled
 
 SIZES: dict[str, Any] = {"vocab_size": 97, "initializer_range": 0.2, "pad_token_id": 0}
 LLAMA = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, **SIZES}
@@ -145,8 +146,6 @@ def test_what_is_not_the_rows_is_refused() -> None:
     assert enable(model)
     with pytest.raises(ValueError, match="the lengths are not those"):
         model(input_ids=row((5,)), attention_mask=as_mask((2, 2)), use_cache=False)
-    assert lengths_of(torch.ones(2, 3, dtype=torch.int32)) is None
-    assert lengths_of(as_mask(LENGTHS)) == list(LENGTHS)
 
 
 def test_dropout_of_attention_falls_in_training_alone() -> None:
@@ -157,15 +156,6 @@ def test_dropout_of_attention_falls_in_training_alone() -> None:
     assert torch.equal(model(**given).logits, model(**given).logits)
     model.train()
     assert not torch.equal(model(**given).logits, model(**given).logits)
-
-
-def test_torchs_attention_one_by_one_is_the_same() -> None:
-    """What a graphics processor is given, and any model that drops out weights."""
-    generator = torch.Generator().manual_seed(0)
-    states = [torch.randn(1, heads, sum(LENGTHS), 8, generator=generator) for heads in (4, 2, 2)]
-    found = _one_by_one(states[0], states[1], states[2], list(LENGTHS), 0.3, 0.0)
-    expected = causal_attention(states[0][0], states[1][0], states[2][0], LENGTHS, 0.3)
-    torch.testing.assert_close(found[0], expected, rtol=1e-5, atol=1e-5)
 
 
 @settings(max_examples=25, deadline=None)

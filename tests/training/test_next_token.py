@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from raglift import plugins
+from raglift.models.end_to_end import lengths_of
 from raglift.models.llm import load_causal_lm, load_tokenizer
-from raglift.models.padding_free import enable, lengths_of
+from raglift.models.padding_free import enable
 from raglift.training.distributions import token_divergence
 from raglift.training.examples import Example, ExampleBatches
 from raglift.training.forwards import Forwards

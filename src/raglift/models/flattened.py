@@ -2,9 +2,8 @@
 
 sentence-transformers lays texts so for flash attention on a GPU, and its modules read such batches: `input_ids` of
 shape (1, all tokens), `position_ids` that begin anew with each text, and `cu_seq_lens_q`, where each text begins. What
-the processor lacks is attention that keeps to the texts; it is here. Linear layers and norms see no padding, and
-attention costs each text what its own length asks. It is told the lengths in the place of the mask, which transformers
-hands through where it has four dimensions.
+the processor lacks is attention that keeps to the texts; it is that of `end_to_end`. Linear layers and norms see no
+padding, and attention costs each text what its own length asks.
 """
 
 from __future__ import annotations
@@ -16,18 +15,11 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers import PreTrainedModel
 
-from raglift.models.padding_free import as_mask, lengths_of
-from raglift.models.text_attention import text_attention
+from raglift.models.end_to_end import NAME, as_mask
 
-ATTENTION = "raglift_flattened"
-"""The attention's name among transformers' own; it is not written into a saved model."""
 _BOUNDS, _MASK = "cu_seq_lens_q", "attention_mask"
-_MORE = ("position_bias", "softcap", "s_aux")
-"""What some models want of their attention beside; here they get it from torch's, on padded texts."""
 _TRIAL = ("trial", "a trial of another length", "this one is as long as the windows of attention ")
 _LONGEST = 1024
 """Tokens of the longest text of a trial, which windows must not escape."""
@@ -51,7 +43,7 @@ def flatten_inputs(model: SentenceTransformer) -> bool:
         return False
     before = inner.config._attn_implementation
     try:
-        inner.set_attn_implementation(ATTENTION)
+        inner.set_attn_implementation(NAME)
         if _same(model):
             return True
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
@@ -63,7 +55,7 @@ def flatten_inputs(model: SentenceTransformer) -> bool:
 def takes_flattened(model: nn.Module) -> bool:
     """Whether `flatten_inputs` has prepared the model."""
     inner = _encoder(model)
-    return inner is not None and inner.config._attn_implementation == ATTENTION
+    return inner is not None and inner.config._attn_implementation == NAME
 
 
 def flattened(model: SentenceTransformer, features: dict[str, Any]) -> dict[str, Any]:
@@ -107,64 +99,6 @@ def part_of(features: Mapping[str, Any], kept: slice) -> dict[str, Any]:
         for key, value in features.items()
     }
     return {**found, _BOUNDS: bounds - bounds[0], _MASK: as_mask(bounds.diff().tolist())}
-
-
-def attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """Attention within each of the texts whose lengths stand for the mask; torch's own under any other mask.
-
-    Args:
-        query: (1, heads, all tokens, width); keys and values likewise, of as many heads or fewer.
-
-    Returns:
-        (1, all tokens, heads, width).
-
-    Raises:
-        ValueError: The model wants more of its attention than this.
-    """
-    lengths = lengths_of(attention_mask)
-    if lengths is None:
-        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
-        return output, None
-    if any(kwargs.get(name) is not None for name in _MORE):
-        raise ValueError("not a plain attention")
-    causal, window = kwargs.get("is_causal"), kwargs.get("sliding_window")
-    causal = getattr(module, "is_causal", False) if causal is None else causal
-    window = window if window is not None and window < max(lengths) else None
-    if dropout or causal or window is not None or query.shape[1] != key.shape[1]:
-        texts = zip(*(torch.split(found, lengths, dim=2) for found in (query, key, value)), strict=True)
-        parts = [
-            sdpa_attention_forward(module, rows, keys, values, _band(rows, causal, window), dropout, scaling, causal)[0]
-            for rows, keys, values in texts
-        ]
-        return torch.cat(parts, dim=1), None
-    if torch.is_autocast_enabled("cpu"):
-        query, key, value = (states.to(torch.get_autocast_dtype("cpu")) for states in (query, key, value))
-    scale = query.shape[3] ** -0.5 if scaling is None else scaling
-    with torch.autocast("cpu", enabled=False):
-        return text_attention(query[0], key[0], value[0], lengths, scale).unsqueeze(0), None
-
-
-def _band(query: Tensor, causal: bool, window: int | None) -> Tensor | None:
-    """What each token of a text may see, (1, 1, length, length): nothing that is `window` tokens away or more."""
-    if window is None:
-        return None
-    places = torch.arange(query.shape[2], device=query.device)
-    behind = places.unsqueeze(1) - places
-    seen = behind.abs() < window
-    return (seen & (behind >= 0) if causal else seen)[None, None]
-
-
-AttentionInterface.register(ATTENTION, attention)
-AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
 def _encoder(model: nn.Module) -> PreTrainedModel | None:

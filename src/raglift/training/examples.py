@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from raglift.models.padding_free import as_mask
+from raglift.models.end_to_end import as_mask
 from raglift.training.next_token import IGNORED
 
 _WINDOW = 8
@@ -68,7 +68,7 @@ class ExampleBatches:
         """`input_ids`, `attention_mask` and `labels`, each (B, L).
 
         End to end: `input_ids`, `labels` and `position_ids`, each (1, tokens), and as `attention_mask` the lengths of
-        the examples (`raglift.models.padding_free.as_mask`).
+        the examples (`raglift.models.end_to_end.as_mask`).
         """
         rng = random.Random(f"{self._seed}/{epoch}")
         order = list(range(len(self._rows)))

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from raglift.models.padding_free import enabled, lengths_of
+from raglift.models.end_to_end import lengths_of
+from raglift.models.padding_free import enabled
 
 IGNORED = -100
 """The label of a token that carries no loss."""

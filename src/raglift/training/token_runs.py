@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from raglift.models.padding_free import lengths_of
+from raglift.models.end_to_end import lengths_of
 
 
 @dataclass(frozen=True, slots=True)
