@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 from pathlib import Path
@@ -264,6 +265,25 @@ def test_nothing_of_the_documents_leaks(
     for text in texts:
         assert not [each for each in held if each.lower() in text.lower()]
         assert not [each for each in (tmp_path, tiny_llm, Path.home()) if str(each) in text]
+
+
+@pytest.mark.parametrize(("target", "names"), [(row[0], row[1]) for row in FORMS])
+def test_no_file_of_a_tuned_model_says_where_the_base_lies(
+    target: Target,
+    names: tuple[str, ...],
+    folders: dict[Target, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = trained(target, names, folders[target], tmp_path / "out", monkeypatch)
+    files = [file for file in (out / MODEL).rglob("*") if file.is_file()]
+    assert len(files) > 1
+    for file in files:
+        assert os.fsencode(folders[target].parent) not in file.read_bytes(), file
+    settings = out / MODEL / "adapter_config.json"
+    if settings.exists():
+        named = json.loads(settings.read_text("utf-8"))["base_model_name_or_path"]
+        assert named == base_facts(find_model(str(folders[target])))["name"]
 
 
 def test_settings_keep_the_names_of_models_and_lose_where_they_lie(

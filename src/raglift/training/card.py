@@ -71,6 +71,7 @@ def write_card(
         **_answering(config if purpose is None else None, base),
     }
     write_json(out / FACTS, facts)
+    _name_base(out / MODEL, base_facts(base))
     write_readme(out, out / MODEL)
 
 
@@ -107,6 +108,17 @@ def base_facts(base: FoundModel) -> dict[str, Any]:
         "hub": hub,
         "package": known.install if known and known.file.endswith(".gguf") else None,
     }
+
+
+def _name_base(folder: Path, base: Mapping[str, Any]) -> None:
+    """In a PEFT folder, call the base by its name instead of where it lies on this machine.
+
+    Only here, since PEFT would look a name up on the hub while it writes the adapter.
+    """
+    file = folder / "adapter_config.json"
+    if file.is_file():
+        settings = json.loads(file.read_text("utf-8"))
+        write_json(file, settings | {"base_model_name_or_path": base["hub"] or base["name"]})
 
 
 def _license(folder: Path) -> str | None:

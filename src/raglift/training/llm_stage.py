@@ -32,7 +32,7 @@ from raglift.training.rounded_output import round_output_once
 from raglift.training.strategy import Strategy, shortened_by
 from raglift.training.token_runs import Run
 
-VERSION = 5
+VERSION = 6
 _SHOWN = 160
 """Characters of each end of an example's text that are printed; the file holds them all."""
 _ABSTAINING = 0.25
