@@ -40,6 +40,7 @@ from raglift.records import Target
 from raglift.training import embedding_stage, hidden_states, llm_stage
 from raglift.training.frozen_prefix import shorten
 from raglift.training.hidden_states import HiddenStates
+from raglift.training.lists import ListBatches
 from raglift.training.loop import Fitted, Task, fit
 from raglift.training.outcome import read_outcome
 from raglift.training.parameters import block_list, trainable
@@ -50,8 +51,10 @@ from tests.fits import STEPS, Killed, killing, settings_of
 from tests.tasks import RUNTIME, bits, job, same
 from tests.tiny import chat_tokenizer, word_tokenizer
 
-TARGETS: tuple[Target, ...] = ("embedding", "llm")
+TARGETS: tuple[Target, ...] = ("embedding", "llm", "rerank")
 every_target = pytest.mark.parametrize("target", TARGETS)
+plain_targets = pytest.mark.parametrize("target", TARGETS[:2])
+"""Those whose model reads any tokens; a reranker reads pairs of texts."""
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Target, Path]:
     words.save_pretrained(inner)
     modules = [Transformer(str(inner), max_seq_length=48), Pooling(32, "mean"), Normalize()]
     SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(embedding), create_model_card=False)
-    return {"llm": llm, "embedding": embedding}
+    return {"llm": llm, "embedding": embedding, "rerank": embedding}
 
 
 def top(layers: int = 2) -> Strategy:
@@ -93,6 +96,9 @@ def loaded(target: Target, folder: Path, without_dropout: int = 0) -> nn.Module:
 
 def training_runs(target: Target, folder: Path, model: nn.Module) -> Iterable[Run]:
     task = tasks.task(target, folder, model)
+    if isinstance(task.batches, ListBatches):
+        yield from task.batches.runs()
+        return
     for index in range(len(task.batches)):
         batch = task.batches.batch(0, index)
         for inputs in batch if target == "embedding" else [batch]:
@@ -195,7 +201,7 @@ def test_what_is_looked_up_was_computed_without_dropout(
     assert torch.equal(first, second)
 
 
-@every_target
+@plain_targets
 def test_in_evaluation_mode_and_for_new_texts_the_model_is_whole(
     target: Target, folders: dict[Target, Path], tmp_path: Path
 ) -> None:
@@ -217,7 +223,7 @@ def test_in_evaluation_mode_and_for_new_texts_the_model_is_whole(
     torch.testing.assert_close(both[1][key], both[0][key], rtol=1e-5, atol=1e-5)
 
 
-@every_target
+@plain_targets
 def test_a_new_text_beside_a_known_one_is_computed_without_a_graph(
     target: Target, folders: dict[Target, Path], tmp_path: Path
 ) -> None:
@@ -329,6 +335,7 @@ UPPER: dict[Target, tuple[str, tuple[str, ...]]] = {
     "llm": (r".*layers\.[23]\..*_proj", ("layers.2.mlp.up_proj", "layers.3.mlp.up_proj")),
     "embedding": (r".*layer\.[23]\..*dense", ("layer.2.output.dense", "layer.3.output.dense")),
 }
+UPPER["rerank"] = UPPER["embedding"]
 """Layers of the two highest blocks of four, as `lora` and as `vital_parameters` name them."""
 
 
@@ -453,7 +460,7 @@ def test_a_copy_looks_up_too_and_shares_the_states(folders: dict[Target, Path], 
     assert own == [0, 0, 0, 0]
 
 
-@every_target
+@plain_targets
 def test_a_stage_trains_above_looked_up_blocks_and_writes_a_whole_model(
     target: Target, folders: dict[Target, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,9 @@ from raglift.models.find import find_model
 from raglift.models.reranker import Reranker, load_reranker
 from raglift.records import Chunk, Evidence, QAPair
 from raglift.training import rerank_stage
+from raglift.training.loop import Fitted, fit
 from raglift.training.outcome import Outcome, read_outcome
+from raglift.training.parameters import block_list
 from raglift.training.rerank_stage import DevScore
 from tests import tasks
 from tests.tasks import QUIET, RUNTIME
@@ -108,6 +110,31 @@ def run(
     job = tasks.job(out)
     rerank_stage.build(config, tasks.lists()[:rows], [], CORPUS, find_model(str(base)), RUNTIME, job)
     return read_outcome(out, "key"), json.loads((out / "training.json").read_text("utf-8"))
+
+
+def test_what_stays_frozen_is_computed_once(
+    tiny_embedding: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def watched(model: nn.Module, *rest: Any) -> Fitted:
+        lowest = block_list(model)[1][0].get_submodule("intermediate.dense")
+        handle = lowest.register_forward_hook(lambda *_: calls.append(1))
+        found = fit(model, *rest)
+        handle.remove()
+        return found
+
+    monkeypatch.setattr(rerank_stage, "fit", watched)
+    outcome, _ = run(
+        tiny_embedding, tmp_path / "out", monkeypatch, (0.6, 0.7), strategies=[{"top_layers": {"layers": 1}}]
+    )
+    assert not calls
+    assert outcome.record.chosen == "step 2"
+    assert outcome.tuned is not None
+    base, tuned = (dict(load_reranker(path, RUNTIME).named_parameters()) for path in (tiny_embedding, outcome.tuned))
+    moved = {name for name, value in tuned.items() if name in base and not torch.equal(value, base[name])}
+    assert any(".layer.1." in name for name in moved)
+    assert not any(".layer.0." in name or "embeddings" in name for name in moved)
 
 
 @pytest.mark.parametrize(

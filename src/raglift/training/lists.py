@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from sentence_transformers import CrossEncoder
 from torch import Tensor
 
 from raglift.training.pairs import Pair
+from raglift.training.token_runs import Run, runs_of
 
 _WINDOW = 8
 """Batches are cut from windows of this many, sorted by length: little padding, still shuffled."""
@@ -98,6 +99,12 @@ class ListBatches:
                 for pair in (self._pairs[row] for row in batches[index])
             ],
         )
+
+    def runs(self) -> Iterator[Run]:
+        """The tokens of every pair of a question and a passage that a batch may hold."""
+        for pair in self._pairs:
+            asked = [(pair.query, text) for text in (pair.passage, *pair.negatives)]
+            yield from runs_of(self._model.preprocess(asked))
 
     def _length(self, row: int) -> int:
         """Of the longest pair of texts, in characters."""

@@ -24,8 +24,9 @@ from raglift.training.loop import Candidate, Fitted, Task, fit
 from raglift.training.outcome import BASE, NOT_RERANKED, UNTUNED, objective_of, strategies_of, write_outcome
 from raglift.training.pairs import Pair
 from raglift.training.schedule import Settings
+from raglift.training.strategy import shortened_by
 
-VERSION = 1
+VERSION = 2
 
 
 class DevScore:
@@ -120,8 +121,13 @@ def _fitted(
     batches = ListBatches(rows, model, settings.batch_size, job.seed)
     loop = recipe.loop_settings(settings, "rerank", strategies, len(rows), len(batches))
     beaten = score.first_stage if fresh else None
+    short = shortened_by(strategies, model, "rerank", runtime)
+    if short is not None and short.fill is not None:
+        short.fill(batches.runs(), job)
     task = Task("rerank", batches, objective.build(model), score, objective.weight, beaten)
     fitted = _with_first_stage(fit(model, task, strategies, loop, runtime, job), score.first_stage, fresh)
+    if short is not None:
+        short.whole(fitted.model)
     if fitted.chosen not in UNTUNED:
         save(fitted.model, strategies, job)
     return fitted, loop
