@@ -13,7 +13,8 @@ import raglift
 from raglift.errors import UserError
 from raglift.index.rerankers import LiftReranker, RerankingRetriever
 from raglift.training import rerank_stage
-from tests.tiny import QUESTIONS, SENTENCES
+from tests.small_runs import small_config, write_documents, write_questions
+from tests.tiny import QUESTIONS
 
 pytestmark = pytest.mark.slow
 
@@ -23,27 +24,14 @@ def config(
     tmp_path_factory: pytest.TempPathFactory, tiny_llm: Path, tiny_embedding: Path, tiny_cross_encoder: Path
 ) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("documents")
-    for number, sentence in enumerate(SENTENCES[:8]):
-        more = " ".join(f"In year {year} of volume {number} this was written down again." for year in range(8))
-        (folder / f"{number}.md").write_text(f"# Page {number}\n\n{sentence} {more}\n", encoding="utf-8")
-    questions = folder / "questions.jsonl"
-    rows = [
-        {"id": f"q{i}", "question": asked, "answer": answer, "topics": [f"{i}.md"], "quotes": [SENTENCES[i]]}
-        for i, (asked, answer) in enumerate(QUESTIONS)
-    ]
-    questions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    shares = {"train": 0.5, "dev": 0.25, "test": 0.25, "audit_ngrams": 1.0, "audit_questions": 1.0}
-    return {
-        "run": "reranked",
-        "data": {"documents": str(folder), "questions": str(questions)},
-        "corpus": {"chunk_tokens": 40, **shares},
-        "synthesis": {"model": str(tiny_llm), "filters": [], "batch_size": 4},
-        "embedding": {"model": str(tiny_embedding), "batch_size": 4, "epochs": 1, "learning_rate": 1e-3},
-        "llm": {"model": str(tiny_llm), "strategies": [], "max_new_tokens": 6},
-        "rerank": {"model": str(tiny_cross_encoder), "depth": 6, "batch_size": 4, "epochs": 1, "learning_rate": 1e-3},
-        "evaluation": {"similarity_model": str(tiny_embedding), "resamples": 200},
-        "runtime": {"dtype": "float32", "threads": 1, "trackers": []},
-    }
+    write_documents(folder)
+    write_questions(folder, QUESTIONS)
+    config = small_config(folder, tiny_llm, tiny_embedding)
+    config["embedding"] |= {"epochs": 1, "learning_rate": 1e-3}
+    config["llm"] |= {"strategies": []}
+    config["runtime"] |= {"trackers": []}
+    rerank = {"model": str(tiny_cross_encoder), "depth": 6, "batch_size": 4, "epochs": 1, "learning_rate": 1e-3}
+    return config | {"run": "reranked", "rerank": rerank}
 
 
 def later(monkeypatch: pytest.MonkeyPatch, first: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ import pytest
 
 import raglift
 from raglift.cli_output import trial_tables
-from tests.tiny import QUESTIONS, SENTENCES
+from tests.small_runs import small_config, write_documents, write_questions
+from tests.tiny import QUESTIONS
 
 pytestmark = pytest.mark.slow
 
@@ -18,26 +18,13 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, tiny_llm: Path, tiny_embedding: Path) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("documents")
-    for number, sentence in enumerate(SENTENCES[:8]):
-        more = " ".join(f"In year {year} of volume {number} this was written down again." for year in range(8))
-        (folder / f"{number}.md").write_text(f"# Page {number}\n\n{sentence} {more}\n", encoding="utf-8")
-    questions = folder / "questions.jsonl"
-    rows = [
-        {"id": f"q{i}", "question": asked, "answer": answer, "topics": [f"{i}.md"], "quotes": [SENTENCES[i]]}
-        for i, (asked, answer) in enumerate(QUESTIONS)
-    ]
-    questions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    shares = {"train": 0.5, "dev": 0.25, "test": 0.25, "audit_ngrams": 1.0, "audit_questions": 1.0}
-    return {
-        "data": {"documents": str(folder), "questions": str(questions)},
-        "corpus": {"chunk_tokens": 40, **shares},
-        "synthesis": {"model": str(tiny_llm), "filters": [], "batch_size": 4},
-        "embedding": {"model": str(tiny_embedding), "batch_size": 4, "epochs": 1, "strategies": []},
-        "llm": {"model": str(tiny_llm), "strategies": [], "batch_size": 2, "epochs": 1, "max_new_tokens": 6},
-        "evaluation": {"similarity_model": str(tiny_embedding), "resamples": 200},
-        "runtime": {"dtype": "float32", "threads": 1, "trackers": []},
-        "workspace": str(tmp_path_factory.mktemp("workspace") / "indexes"),
-    }
+    write_documents(folder)
+    write_questions(folder, QUESTIONS)
+    config = small_config(folder, tiny_llm, tiny_embedding)
+    config["embedding"] |= {"epochs": 1, "strategies": []}
+    config["llm"] |= {"strategies": [], "batch_size": 2, "epochs": 1}
+    config["runtime"] |= {"trackers": []}
+    return config | {"workspace": str(tmp_path_factory.mktemp("workspace") / "indexes")}
 
 
 def run(config: dict[str, Any], target: str, name: str, **changes: Any) -> tuple[Any, dict[str, dict[str, Any]]]:
