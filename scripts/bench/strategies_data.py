@@ -13,21 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from documents import Documents
+
 from raglift.artifacts import write_json
-from raglift.config import Config, config_from_dict
+from raglift.config import config_from_dict
 from raglift.corpus import stage as corpus_stage
 from raglift.evaluation.answering import to_answer
-from raglift.index import stage as index_stage
 from raglift.index.ranking import dense_rankings
-from raglift.index.store import FaissStore
-from raglift.job import Job
-from raglift.models.device import Runtime, resolve
-from raglift.models.fused import quicken
-from raglift.models.generation import Generator
-from raglift.models.llm import load_causal_lm, load_tokenizer
-from raglift.progress import Progress
 from raglift.records import Chunk, QAPair, Split, read_jsonl
-from raglift.serve.models import Models
 from raglift.synthesis import stage as synthesis_stage
 from raglift.synthesis import training_sets
 from raglift.synthesis.human_examples import HumanExamples
@@ -80,7 +73,7 @@ class Asking(corpus_stage.Corpus):
         return [chunk for chunk in super().chunks if self.split_of[chunk.document_id] != "test"]
 
 
-class Domain:
+class Domain(Documents):
     """One set of documents.
 
     Args:
@@ -94,7 +87,7 @@ class Domain:
     ) -> None:
         sections = {name: dict(section) for name, section in (tuning or {}).items()}
         sections["llm"] = sections.get("llm", {}) | {"max_examples": sizes.examples}
-        self.config: Config = config_from_dict(
+        config = config_from_dict(
             {
                 "data": {"documents": source} if source == DEMO else {"beir": source},
                 "seed": sizes.seed,
@@ -107,46 +100,18 @@ class Domain:
         )
         self.name = Path(source).name
         self.sizes = sizes
-        self.folder = work / self.name
-        self.runtime: Runtime = resolve(self.config.runtime, work)
-        self.models = Models(self.config, self.runtime)
-
-    def job(self, name: str) -> Job:
-        """A folder for one step of the work."""
-        (self.folder / name).mkdir(parents=True, exist_ok=True)
-        return Job(self.folder / name, self.config.seed, Progress(quiet=True))
-
-    @cached_property
-    def corpus(self) -> corpus_stage.Corpus:
-        """The documents in their splits."""
-        job = self.job("corpus")
-        if not (job.out / "funnel.json").exists():
-            reading, human = corpus_stage.read_sources(self.config)
-            corpus_stage.build(self.config, reading, human, job)
-        return corpus_stage.Corpus(job.out)
-
-    @cached_property
-    def store(self) -> FaissStore:
-        """The base index."""
-        job = self.job("index")
-        if not (job.out / "index.json").exists():
-            index_stage.build(self.corpus.chunks, self.models.encoder("base"), "base", "base", job)
-        return FaissStore.open(job.out)
+        super().__init__(config, work, work / self.name)
 
     @cached_property
     def written(self) -> list[QAPair]:
         """What the synthesis stage wrote about the documents of the train and the development split."""
         job = self.job("synthesis")
         if not (job.out / "funnel.json").exists():
-            writers = synthesis_stage.Writers(self._writer)
+            writers = synthesis_stage.Writers(self.writer)
             encoder, asking = self.models.encoder("base"), Asking(self.corpus.path)
             settings = self.config.synthesis
             synthesis_stage.build(settings, asking, HumanExamples(), writers, encoder, self.store, job)
         return read_jsonl(job.out / "questions.jsonl", QAPair)
-
-    def _writer(self) -> Generator:
-        model = quicken(load_causal_lm(self.models.llm.path, self.runtime))
-        return Generator(model, load_tokenizer(self.models.llm.path), self.config.synthesis.batch_size)
 
     @cached_property
     def examples(self) -> list[dict[str, Any]]:

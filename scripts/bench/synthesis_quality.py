@@ -26,26 +26,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from documents import Documents
 from torch import nn
 
 from raglift.artifacts import write_json
-from raglift.config import Config, config_from_dict
-from raglift.corpus import stage as corpus_stage
+from raglift.config import config_from_dict
 from raglift.evaluation.retrieval import score_rankings
 from raglift.evaluation.statistics import Resampling, compare
 from raglift.index import stage as index_stage
 from raglift.index.ranking import Ranking, dense_rankings
 from raglift.index.store import FaissStore
-from raglift.job import Job
 from raglift.journal import Journal
-from raglift.models.device import Runtime, resolve
-from raglift.models.encoder import Encoder, load_encoder
-from raglift.models.find import find_model
+from raglift.models.encoder import Encoder
 from raglift.models.flattened import flatten_inputs
-from raglift.models.fused import quicken
-from raglift.models.generation import Generator, Sampling
-from raglift.models.llm import load_causal_lm, load_tokenizer
-from raglift.progress import Progress
+from raglift.models.generation import Sampling
 from raglift.records import Chunk, QAPair, read_jsonl
 from raglift.strategies.full import Full
 from raglift.synthesis import stage as synthesis_stage
@@ -63,7 +57,7 @@ DEPTH = 100
 NAIVE = "Write a question that the following text answers. Reply with the question alone.\n\n{text}"
 
 
-class Bench:
+class Bench(Documents):
     """One set: its corpus, its base index, and the three ways to pairs."""
 
     def __init__(self, beir: str, questions: int | None, seed: int, work: Path, within_title: bool) -> None:
@@ -73,53 +67,19 @@ class Bench:
             "corpus": {"train": 1.0, "dev": 0.0, "test": 0.0},
             "synthesis": {"max_questions": questions},
         }
-        self.config: Config = config_from_dict(settings)
         self.name = Path(beir).name
         self.within_title = within_title
-        self.folder = work / self.name / f"{seed}-{questions or 'all'}"
-        self.runtime: Runtime = resolve(self.config.runtime, work)
-        self.base = find_model(self.config.embedding.model)
-
-    def job(self, name: str) -> Job:
-        """A folder for one step of the work."""
-        (self.folder / name).mkdir(parents=True, exist_ok=True)
-        return Job(self.folder / name, self.config.seed, Progress(quiet=True))
-
-    @cached_property
-    def corpus(self) -> corpus_stage.Corpus:
-        """Every document in the train split."""
-        job = self.job("corpus")
-        if not (job.out / "funnel.json").exists():
-            reading, human = corpus_stage.read_sources(self.config)
-            corpus_stage.build(self.config, reading, human, job)
-        return corpus_stage.Corpus(job.out)
-
-    @cached_property
-    def encoder(self) -> Encoder:
-        """The base embedding model."""
-        return Encoder(load_encoder(self.base.path, self.runtime), self.runtime)
-
-    @cached_property
-    def store(self) -> FaissStore:
-        """The base index."""
-        job = self.job("index")
-        if not (job.out / "index.json").exists():
-            index_stage.build(self.corpus.chunks, self.encoder, "base", "base", job)
-        return FaissStore.open(job.out)
-
-    def generator(self) -> Generator:
-        """The local writer."""
-        path = find_model(self.config.synthesis.model).path
-        model = quicken(load_causal_lm(path, self.runtime))
-        return Generator(model, load_tokenizer(path), self.config.synthesis.batch_size)
+        super().__init__(config_from_dict(settings), work, work / self.name / f"{seed}-{questions or 'all'}")
 
     def raglift(self) -> tuple[list[Pair], dict[str, int]]:
         """The synthesis stage as a run has it."""
         job = self.job("synthesis")
         if not (job.out / "funnel.json").exists():
-            writers = synthesis_stage.Writers(self.generator)
+            writers = synthesis_stage.Writers(self.writer)
             examples = HumanExamples()
-            synthesis_stage.build(self.config.synthesis, self.corpus, examples, writers, self.encoder, self.store, job)
+            synthesis_stage.build(
+                self.config.synthesis, self.corpus, examples, writers, self.models.encoder("base"), self.store, job
+            )
         kept = read_jsonl(job.out / "questions.jsonl", QAPair)
         funnel = json.loads((job.out / "funnel.json").read_text("utf-8"))
         written = next(row["count"] for row in funnel if row["reason"] == "questions written")
@@ -140,7 +100,7 @@ class Bench:
         chunks = self.passages
         journal = Journal(self.job("naive").out / "written.jsonl")
         if "questions" not in journal:
-            generator = self.generator()
+            generator = self.writer()
             prompts = [generator.chat([{"role": "user", "content": NAIVE.format(text=chunk.text)}]) for chunk in chunks]
             journal.append("questions", generator.generate(prompts, Sampling(48, line=True)))
         asked = [(chunk, text.strip()) for chunk, text in zip(chunks, journal["questions"], strict=True)]
@@ -164,7 +124,7 @@ class Bench:
     def tuned(self, pairs: Sequence[Pair], arm: str) -> Encoder:
         """The base after plain full tuning on the pairs; the last state, whatever it is worth."""
         settings = self.config.embedding
-        model = ready_to_train(self.base, self.runtime)
+        model = ready_to_train(self.models.embedding, self.runtime)
         flatten_inputs(model)
         batches = PairBatches(pairs, self.corpus.similar, model, settings.batch_size, self.config.seed)
         states = itertools.count()
@@ -213,7 +173,7 @@ class Bench:
 
     def run(self, arms: Sequence[str]) -> dict[str, Any]:
         """The base's figures, and every arm's against it."""
-        base = self.scores(self.encoder, "base")
+        base = self.scores(self.models.encoder("base"), "base")
         result: dict[str, Any] = {"questions": len(base[METRICS[0]]), "base": _means(base)}
         print(self.name, "base", result["base"], flush=True)
         for arm in arms:
