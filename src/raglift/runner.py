@@ -11,6 +11,7 @@ from raglift.artifacts import Artifact, Store, stage_key, write_atomic, write_js
 from raglift.config import Config, dump_config
 from raglift.errors import UserError
 from raglift.job import Job
+from raglift.models.device import give_back_memory
 from raglift.progress import Progress
 from raglift.workspace import RUNS, STATE, hold
 
@@ -83,6 +84,8 @@ class Runner:
             write(Job(out, self._config.seed, self._display))
 
         artifact = self._store.build(name, key, announced, self._display.warn)
+        if not artifact.cached:
+            give_back_memory()
         entry |= {"seconds": round(artifact.seconds, 3), "cached": artifact.cached, "state": "done"}
         done = "already done" if artifact.cached else f"done in {artifact.seconds:.0f} s"
         self._display.say(f"[{number}] {label}: {done}")

@@ -13,6 +13,7 @@ import torch
 from raglift.config import RuntimeConfig
 from raglift.models import device
 from raglift.models.device import DtypeProbe, Runtime, pick_device, probe_dtype, resolve
+from raglift.training.memory import resident
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +87,17 @@ def test_auto_prefers_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert pick_device("auto") == torch.device("cpu")
     assert pick_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="of glibc on Linux")
+def test_what_is_freed_can_be_given_back() -> None:
+    """Between tensors that stay, where the C library would not trim it of itself."""
+    device.keep_freed_memory()
+    tensors = [torch.ones(4 * 2**20, dtype=torch.uint8) for _ in range(100)]
+    held = resident()
+    kept = tensors[1::2]
+    del tensors
+    assert resident() > held - 100 * 2**20
+    device.give_back_memory()
+    assert resident() < held - 150 * 2**20
+    assert all(int(tensor.sum()) == 4 * 2**20 for tensor in kept)

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from torch import Tensor, nn
 from transformers import (
     AutoModel,
     BertConfig,
+    BertForSequenceClassification,
     BertModel,
     BloomConfig,
+    DebertaV2Config,
     GPT2Config,
     LlamaConfig,
     LlamaForCausalLM,
@@ -74,7 +76,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Target, Path]:
     words.save_pretrained(inner)
     modules = [Transformer(str(inner), max_seq_length=48), Pooling(32, "mean"), Normalize()]
     SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(embedding), create_model_card=False)
-    return {"llm": llm, "embedding": embedding, "rerank": embedding}
+    rerank = tmp_path_factory.mktemp("four") / "rerank"
+    BertForSequenceClassification(BertConfig(vocab_size=len(words), num_labels=1, **size)).save_pretrained(inner)
+    CrossEncoder(str(inner), device="cpu").save_pretrained(str(rerank), create_model_card=False)
+    return {"llm": llm, "embedding": embedding, "rerank": rerank}
 
 
 def top(layers: int = 2) -> Strategy:
@@ -187,10 +192,10 @@ def test_what_is_looked_up_was_computed_without_dropout(
     """Two looks at the same rows are equal, and equal to evaluation mode, whatever the dropout below."""
     folder = folders[target]
     model = shortened(target, folder, tmp_path, top()).model
-    for block in list(block_list(model)[1])[2:]:
-        for module in block.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
+    below = {id(module) for block in list(block_list(model)[1])[:2] for module in block.modules()}
+    for module in model.modules():
+        if isinstance(module, nn.Dropout) and id(module) not in below:
+            module.p = 0.0
     task = tasks.task(target, folder, model)
     batch = task.batches.batch(0, 0)
     model.train()
@@ -335,8 +340,8 @@ UPPER: dict[Target, tuple[str, tuple[str, ...]]] = {
     "llm": (r".*layers\.[23]\..*_proj", ("layers.2.mlp.up_proj", "layers.3.mlp.up_proj")),
     "embedding": (r".*layer\.[23]\..*dense", ("layer.2.output.dense", "layer.3.output.dense")),
 }
-UPPER["rerank"] = UPPER["embedding"]
 """Layers of the two highest blocks of four, as `lora` and as `vital_parameters` name them."""
+UPPER["rerank"] = UPPER["embedding"]
 
 
 def upper_strategies(target: Target) -> dict[str, Strategy]:
@@ -417,7 +422,8 @@ SIZE: dict[str, Any] = {
     "initializer_range": 0.2,
 }
 OTHERS: dict[str, Callable[[], Any]] = {
-    "mpnet": lambda: MPNetConfig(**SIZE),  # gives a tuple
+    "mpnet": lambda: MPNetConfig(**SIZE),  # gives a tuple, and has a table above the blocks that they all read
+    "deberta": lambda: DebertaV2Config(**SIZE, relative_attention=True, position_buckets=4, norm_rel_ebd="layer_norm"),
     "roberta": lambda: RobertaConfig(**SIZE, pad_token_id=1),  # positions by the padding
     "modernbert": lambda: ModernBertConfig(**SIZE, pad_token_id=0),  # masks by an attribute of the block
     "qwen3": lambda: Qwen3Config(**SIZE, num_key_value_heads=2, head_dim=8),  # masks by the block's number
@@ -446,6 +452,24 @@ def test_other_models_too(name: str, tmp_path: Path) -> None:
         found = model(**batch)[0][mask.bool()]
     assert products[:2] == [0, 0]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    top().prepare(model, "embedding")
+    optimizer = torch.optim.SGD(trainable(model).values(), lr=1e-2)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(ids, attention_mask=mask)[0][mask.bool()].square().mean().backward()
+        optimizer.step()
+    found, expected = (model.train(training)(**batch)[0][mask.bool()] for training in (True, False))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_lower_blocks_that_read_what_may_learn_are_not_looked_up() -> None:
+    model = AutoModel.from_config(MPNetConfig(**SIZE))
+    model.encoder.relative = nn.ModuleDict({"attention_bias": model.encoder.relative_attention_bias})
+    del model.encoder.relative_attention_bias
+    model.encoder.relative_attention_bias = lambda buckets: model.encoder.relative["attention_bias"](buckets)
+    assert shorten(model, 2, RUNTIME) is None
+    model.encoder.relative.requires_grad_(False)
+    assert shorten(model, 2, RUNTIME) is not None
 
 
 def test_a_copy_looks_up_too_and_shares_the_states(folders: dict[Target, Path], tmp_path: Path) -> None:

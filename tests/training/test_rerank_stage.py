@@ -112,26 +112,30 @@ def run(
     return read_outcome(out, "key"), json.loads((out / "training.json").read_text("utf-8"))
 
 
-def test_what_stays_frozen_is_computed_once(
-    tiny_embedding: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_what_stays_frozen_is_computed_once_if_it_is_met_again(
+    epochs: int, tiny_cross_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
+    fitted: list[nn.Module] = []
 
     def watched(model: nn.Module, *rest: Any) -> Fitted:
         lowest = block_list(model)[1][0].get_submodule("intermediate.dense")
         handle = lowest.register_forward_hook(lambda *_: calls.append(1))
         found = fit(model, *rest)
         handle.remove()
+        fitted.append(found.model)
         return found
 
     monkeypatch.setattr(rerank_stage, "fit", watched)
-    outcome, _ = run(
-        tiny_embedding, tmp_path / "out", monkeypatch, (0.6, 0.7), strategies=[{"top_layers": {"layers": 1}}]
-    )
-    assert not calls
-    assert outcome.record.chosen == "step 2"
+    settings = {"strategies": [{"top_layers": {"layers": 1}}], "epochs": epochs}
+    outcome, _ = run(tiny_cross_encoder, tmp_path / "out", monkeypatch, (0.3, 0.6, 0.7), **settings)
+    assert bool(calls) == (epochs == 1)
+    assert not any("forward" in vars(module) for module in fitted[0].modules())
+    assert outcome.record.chosen == f"step {2 * epochs}"
     assert outcome.tuned is not None
-    base, tuned = (dict(load_reranker(path, RUNTIME).named_parameters()) for path in (tiny_embedding, outcome.tuned))
+    tuned_and_base = (outcome.tuned, tiny_cross_encoder)
+    tuned, base = (dict(load_reranker(path, RUNTIME).named_parameters()) for path in tuned_and_base)
     moved = {name for name, value in tuned.items() if name in base and not torch.equal(value, base[name])}
     assert any(".layer.1." in name for name in moved)
     assert not any(".layer.0." in name or "embeddings" in name for name in moved)

@@ -97,8 +97,9 @@ class _CausalAttention(torch.autograd.Function):
         grouped = query.transpose(0, 1).reshape(tokens, groups, -1, query.shape[2])
         gradient = gradient.reshape(*grouped.shape[:3], value.shape[2])
         on_query = torch.empty_like(grouped)
-        # Blocks add to the same keys: in float32, so that many small terms are not lost.
-        on_key, on_value = (torch.zeros(states.shape, device=key.device) for states in (key, value))
+        # Blocks add to the same keys: in float32 at least, so that many small terms are not lost.
+        exact = torch.promote_types(key.dtype, torch.float32)
+        on_key, on_value = (torch.zeros(states.shape, dtype=exact, device=key.device) for states in (key, value))
         probabilities, later = iter(kept), _later(key)
         for places, seen, length in _blocks(ctx.lengths):
             rows, above = _rows(grouped, places) * ctx.scale, _rows(gradient, places)

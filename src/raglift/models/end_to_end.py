@@ -17,11 +17,12 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from raglift.models.causal_attention import causal_attention
+from raglift.models.shared_prefix import NOT_PLAIN
 from raglift.models.text_attention import text_attention
 
 NAME = "raglift_end_to_end"
 """Under which transformers knows the attention function; it is not written into a saved model."""
-_MORE = ("softcap", "s_aux", "position_bias", "attention_chunk_size")
+_MORE = tuple(name for name in NOT_PLAIN if name != "sliding_window")
 """What some models ask of an attention function beyond causal order and windows."""
 
 
@@ -31,9 +32,9 @@ def as_mask(lengths: Sequence[int]) -> Tensor:
     return torch.tensor(lengths, dtype=torch.int32).view(1, 1, 1, -1)
 
 
-def lengths_of(mask: Tensor | None) -> list[int] | None:
-    """The lengths that `as_mask` was given; None of any other mask."""
-    if mask is None or mask.dim() != 4 or mask.dtype != torch.int32:
+def lengths_of(mask: Any) -> list[int] | None:
+    """The lengths that `as_mask` was given; None of any other mask, or of what stands for one."""
+    if not isinstance(mask, Tensor) or mask.dim() != 4 or mask.dtype != torch.int32:
         return None
     found: list[int] = mask.flatten().tolist()
     return found

@@ -21,7 +21,7 @@ class TopLayers(Strategy):
     """The highest blocks learn with all that lies above them; the embeddings and the blocks below are frozen.
 
     With a quarter of the blocks Lee et al. kept nine tenths of what full fine-tuning gains. An output layer that shares
-    the embeddings' weights lies below with them and is frozen too.
+    the embeddings' weights lies below with them and is frozen too, as are tables that the frozen blocks read.
     """
 
     axis: ClassVar[Axis] = "parameters"
@@ -31,7 +31,7 @@ class TopLayers(Strategy):
         "little memory or time: no gradient goes below the blocks that learn; texts much like the base's"
     )
     paper: ClassVar[str] = "Lee et al. 2019, What Would Elsa Do?"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     full_precision: ClassVar[bool] = True
     learning_rates: ClassVar[Mapping[Target, float]] = {"embedding": 1e-4, "llm": 5e-5, "rerank": 1e-4}
 

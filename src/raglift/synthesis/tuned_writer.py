@@ -28,7 +28,7 @@ from raglift.training.examples import Example
 from raglift.training.likelihood import MeanLogProbability
 from raglift.training.llm_stage import tune
 
-VERSION = 2
+VERSION = 3
 _HELD_OUT = 0.2
 _SCORE = "mean log-probability of the questions and answers held out"
 _FIX = "Give shorter examples, or choose a synthesis.model with a longer context."

@@ -47,8 +47,8 @@ def write_card(
     purpose: str | None = None,
     score: str | None = None,
 ) -> None:
-    """Write card.json into a training's artifact and README.md into the tuned model's folder; nothing where the base
-    stays.
+    """Write card.json into a training's artifact and README.md into the tuned model's folder, where a PEFT adapter is
+    also told what its base is called; nothing where the base stays.
 
     Args:
         out: The artifact's folder, with model.json and training.json in it.
@@ -111,14 +111,15 @@ def base_facts(base: FoundModel) -> dict[str, Any]:
 
 
 def _name_base(folder: Path, base: Mapping[str, Any]) -> None:
-    """In a PEFT folder, call the base by its name instead of where it lies on this machine.
+    """In a PEFT folder, call the base by its id on the hub instead of where it lies on this machine, or not at all.
 
-    Only here, since PEFT would look a name up on the hub while it writes the adapter.
+    Only here, since PEFT would look an id up on the hub while it writes the adapter. A base that is a folder gets no
+    name, since PEFT would take any for an id.
     """
     file = folder / "adapter_config.json"
     if file.is_file():
         settings = json.loads(file.read_text("utf-8"))
-        write_json(file, settings | {"base_model_name_or_path": base["hub"] or base["name"]})
+        write_json(file, settings | {"base_model_name_or_path": base["hub"]})
 
 
 def _license(folder: Path) -> str | None:

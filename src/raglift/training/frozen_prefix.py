@@ -21,7 +21,7 @@ from raglift.artifacts import WORK
 from raglift.job import Job
 from raglift.models.device import Runtime
 from raglift.training.hidden_states import HiddenStates
-from raglift.training.parameters import block_list
+from raglift.training.parameters import block_list, depths
 from raglift.training.stand_in import hidden_of, standing_in
 from raglift.training.strategy import Shortened
 from raglift.training.token_runs import Placed, Run, placed
@@ -36,8 +36,8 @@ _BY_BATCH = ("dynamic", "longrope")
 def shorten(model: nn.Module, count: int, runtime: Runtime) -> Shortened | None:
     """The model with its `count` lowest blocks looked up, of which nothing may learn from here on, nor what is below.
 
-    None where there is no such block, and where the upper blocks need more of the lower ones than a hidden state a
-    token, which a trial finds out.
+    None where there is no such block, where the upper blocks need more of the lower ones than a hidden state a token,
+    and where the lower ones read what lies above them, which a trial finds out.
 
     Raises:
         ValueError: The model has no list of transformer blocks.
@@ -47,7 +47,9 @@ def shorten(model: nn.Module, count: int, runtime: Runtime) -> Shortened | None:
     if not 0 < count < len(blocks) or around is None or _positions_by_batch(around):
         return None
     prefix = FrozenPrefix(around, list(blocks)[:count], list(blocks)[count:], runtime)
-    if not prefix.agrees():
+    depth = depths(model)
+    above = [p for name, p in model.named_parameters() if depth[name] > count and p.requires_grad]
+    if not prefix.agrees() or prefix.reads(above):
         return None
 
     def whole(trained: nn.Module) -> nn.Module:
@@ -122,6 +124,15 @@ class FrozenPrefix:
         self._width = given.shape[-1]
         return bool((found - expected)[real].norm() <= _AGREE * expected[real].norm())
 
+    def reads(self, above: Sequence[Tensor]) -> bool:
+        """Whether the lower blocks' states hang on one of these, so that they would change with it."""
+        with torch.enable_grad():
+            (states,) = self._below([Run.of(range(5))])
+            if not states.requires_grad:
+                return False
+            found = torch.autograd.grad(states.sum(), above, allow_unused=True)
+        return any(gradient is not None for gradient in found)
+
     @property
     def _vocabulary(self) -> int:
         return int(self._around.get_input_embeddings().num_embeddings)  # type: ignore[arg-type]
@@ -191,6 +202,10 @@ class FrozenPrefix:
 
     def _computed(self, runs: Sequence[Run]) -> list[Tensor]:
         """What the lowest upper block is given for each run, (tokens, width), without dropout and without gradients."""
+        with torch.no_grad():
+            return self._below(runs)
+
+    def _below(self, runs: Sequence[Run]) -> list[Tensor]:
         caught: list[Tensor] = []
 
         def catch(*args: Any, **kwargs: Any) -> Any:
@@ -203,7 +218,7 @@ class FrozenPrefix:
         training = self._around.training
         self._around.train(False)
         try:
-            with torch.no_grad(), standing_in(self._upper[:1], catch), standing_in(self._upper[1:], leave):
+            with standing_in(self._upper[:1], catch), standing_in(self._upper[1:], leave):
                 self._forward(**self._inputs(runs))
         finally:
             self._around.train(training)
@@ -220,11 +235,12 @@ class FrozenPrefix:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the model says of a batch."""
-        given = None if args else self._looked_up(kwargs)
+        inputs = {**dict(zip(self.__signature__.parameters, args, strict=False)), **kwargs}
+        given = self._looked_up(inputs)
         if given is None:
             return self._forward(*args, **kwargs)
         with standing_in(self._lower, self._giving(given)):
-            return self._forward(**kwargs)
+            return self._forward(**inputs)
 
     def _looked_up(self, inputs: Mapping[str, Any]) -> Tensor | None:
         """The lower blocks' hidden states of a batch, (B, L, width), zeros for its padding."""

@@ -16,6 +16,8 @@ from raglift.training.token_runs import Run, runs_of
 
 _WINDOW = 8
 """Batches are cut from windows of this many, sorted by length: little padding, still shuffled."""
+_BLOCK = 256
+"""Pairs that are tokenised at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +104,9 @@ class ListBatches:
 
     def runs(self) -> Iterator[Run]:
         """The tokens of every pair of a question and a passage that a batch may hold."""
-        for pair in self._pairs:
-            asked = [(pair.query, text) for text in (pair.passage, *pair.negatives)]
-            yield from runs_of(self._model.preprocess(asked))
+        asked = [(pair.query, text) for pair in self._pairs for text in (pair.passage, *pair.negatives)]
+        for start in range(0, len(asked), _BLOCK):
+            yield from runs_of(self._model.preprocess(asked[start : start + _BLOCK]))
 
     def _length(self, row: int) -> int:
         """Of the longest pair of texts, in characters."""

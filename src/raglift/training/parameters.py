@@ -47,7 +47,8 @@ def depths(model: nn.Module) -> dict[str, int]:
     """Parameter name -> how deep it lies: 0 below the blocks, 1 to n in them, n + 1 above them.
 
     What stands before the list of blocks in the model's own order, embeddings above all, is below; an output layer that
-    shares the embeddings' weights is one parameter and lies below too.
+    shares the embeddings' weights is one parameter and lies below too. Tables that every block reads, as the relative
+    positions of MPNet and DeBERTa, do so though they stand after it.
 
     Raises:
         ValueError: The model has no list of transformer blocks.
@@ -55,12 +56,24 @@ def depths(model: nn.Module) -> dict[str, int]:
     prefix, blocks = block_list(model)
     names = [name for name, _ in blocks.named_parameters(remove_duplicate=False)]
     inside = {f"{prefix}.{name}": int(name.partition(".")[0]) + 1 for name in names}
+    inside |= dict.fromkeys(_read_by_all(model, prefix), 0)
     found: dict[str, int] = {}
     passed = False
     for name, _ in model.named_parameters():
-        passed = passed or name in inside
+        passed = passed or inside.get(name, 0) > 0
         found[name] = inside.get(name, len(blocks) + 1 if passed else 0)
     return found
+
+
+def _read_by_all(model: nn.Module, prefix: str) -> list[str]:
+    """Parameters beside the list of blocks, where a table of embeddings stands after it: what is above reads no ids."""
+    owner, _, own = prefix.rpartition(".")
+    children = dict(model.get_submodule(owner).named_children())
+    after = list(children)[list(children).index(own) + 1 :]
+    if not any(isinstance(children[name], nn.Embedding) for name in after):
+        return []
+    start = f"{owner}." if owner else ""
+    return [f"{start}{child}.{name}" for child in after for name, _ in children[child].named_parameters()]
 
 
 def discriminative(model: nn.Module, factor: float) -> dict[str, float]:

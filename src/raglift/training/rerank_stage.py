@@ -18,6 +18,7 @@ from raglift.models.reranker import Reranker, is_cross_encoder, load_reranker
 from raglift.progress import Progress
 from raglift.records import QAPair
 from raglift.training import recipe
+from raglift.training.accelerating import processes
 from raglift.training.embedding_stage import mean_over_sets, save, without_attention_dropout
 from raglift.training.lists import ListBatches
 from raglift.training.loop import Candidate, Fitted, Task, fit
@@ -121,7 +122,9 @@ def _fitted(
     batches = ListBatches(rows, model, settings.batch_size, job.seed)
     loop = recipe.loop_settings(settings, "rerank", strategies, len(rows), len(batches))
     beaten = score.first_stage if fresh else None
-    short = shortened_by(strategies, model, "rerank", runtime)
+    # A pair is in one list alone: a single pass would look each of them up once.
+    again = loop.steps * loop.accumulation * processes() > len(batches)
+    short = shortened_by(strategies, model, "rerank", runtime) if again else None
     if short is not None and short.fill is not None:
         short.fill(batches.runs(), job)
     task = Task("rerank", batches, objective.build(model), score, objective.weight, beaten)
