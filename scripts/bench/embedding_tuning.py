@@ -20,7 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ Train = Callable[[list[list[str]]], Any]
 def sentence_transformers_training(task: dict[str, Any], settings: dict[str, Any], folder: Path) -> Train:
     """Trains a fresh copy of the base on the pairs, as the library's documentation does it."""
     import torch
+    from by_length import ByLength
     from datasets import Dataset
     from peft import LoraConfig
     from sentence_transformers import (
@@ -53,26 +54,9 @@ def sentence_transformers_training(task: dict[str, Any], settings: dict[str, Any
         SentenceTransformerTrainer,
         SentenceTransformerTrainingArguments,
     )
-    from sentence_transformers.base.sampler import DefaultBatchSampler
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
     torch.set_num_threads(task["threads"])
-
-    class ByLength(DefaultBatchSampler):
-        """Batches out of windows of eight that are sorted by the passages' length."""
-
-        def __init__(self, dataset: Any, batch_size: int, drop_last: bool, **rest: Any) -> None:
-            super().__init__(range(len(dataset)), batch_size, drop_last, **rest)
-            self.lengths = [len(text) for text in dataset["positive"]]
-
-        def __iter__(self) -> Iterator[list[int]]:
-            generator = torch.Generator().manual_seed(self.seed + self.epoch)
-            order = torch.randperm(len(self.lengths), generator=generator).tolist()
-            window, found = self.batch_size * 8, []
-            for start in range(0, len(order), window):
-                rows = sorted(order[start : start + window], key=lambda row: self.lengths[row])
-                found += [rows[at : at + self.batch_size] for at in range(0, len(rows), self.batch_size)]
-            return iter([found[at] for at in torch.randperm(len(found), generator=generator).tolist()])
 
     base = SentenceTransformer(task["model"], device="cpu", local_files_only=True)
     state = {name: value.clone() for name, value in base.state_dict().items()}

@@ -48,9 +48,8 @@ def take_turns(
         python = sys.executable if other is None or name == "raglift" else str(other / "bin" / "python")
         command = [python, "-W", "ignore", script, "--worker", name, "--folder", str(folder)]
         processes[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+        _line(processes[name], "ready")  # before the next begins: each has the machine to itself to warm up
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for process in processes.values():
-        _line(process, "ready")
     for _ in range(repeats):
         for name, process in processes.items():
             assert process.stdin is not None
