@@ -31,7 +31,7 @@ from raglift.training.pairs import Pair, PairBatches
 from raglift.training.strategy import Strategy, shortened_by
 from raglift.training.token_runs import Run, runs_of
 
-VERSION = 3
+VERSION = 4
 METRIC = "nDCG@10"
 _DEPTH = 10
 _BLOCK = 1024

@@ -128,7 +128,7 @@ class FrozenPrefix:
         """Whether the lower blocks' states hang on one of these, so that they would change with it."""
         with torch.enable_grad():
             (states,) = self._below([Run.of(range(5))])
-            if not states.requires_grad:
+            if not above or not states.requires_grad:
                 return False
             found = torch.autograd.grad(states.sum(), above, allow_unused=True)
         return any(gradient is not None for gradient in found)
