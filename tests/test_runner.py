@@ -65,6 +65,16 @@ def test_a_run_from_start_to_end(tmp_path: Path) -> None:
     assert "[1] corpus: done in 0 s" in stream.getvalue()
 
 
+def test_memory_is_given_back_after_a_stage_that_was_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[str] = []
+    monkeypatch.setattr(runner_module, "give_back_memory", lambda: given.append("given"))
+    for name in ("first", "second"):
+        with Runner(config(tmp_path, name), display()[0]) as runner:
+            runner.stage("corpus", 1, {"a": 1}, {}, write)
+            runner.finish()
+        assert given == ["given"], "the second run finds the stage done"
+
+
 def test_stages_that_are_done_are_not_done_again(tmp_path: Path) -> None:
     def never(job: Job) -> None:
         raise AssertionError("done before")
