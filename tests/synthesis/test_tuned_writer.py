@@ -189,6 +189,19 @@ def test_a_writer_that_learns_nothing_stays_the_base(
     assert (outcome.tuned, outcome.record.chosen) == (None, "base")
 
 
+def test_a_writer_that_memory_does_not_hold_is_told_of_its_own_keys(
+    tmp_path: Path, corpus: Corpus, tiny_llm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`llm.batch_size` is another training's."""
+
+    def fit(model: torch.nn.Module, task: Task, *rest: object) -> Fitted:
+        raise Killed(task.memory_fix)
+
+    monkeypatch.setattr(llm_stage, "fit", fit)
+    with pytest.raises(Killed, match=r"synthesis\.model; set .* synthesis\.tune_writer: false"):
+        build(tmp_path / "out", corpus, tiny_llm)
+
+
 @pytest.mark.parametrize(("loss_at", "score_at"), [(1, 0), (9, 0), (0, 2), (0, 4)])
 def test_a_tuning_that_is_killed_goes_on_and_ends_the_same(
     tmp_path: Path, corpus: Corpus, tiny_llm: Path, monkeypatch: pytest.MonkeyPatch, loss_at: int, score_at: int

@@ -119,6 +119,10 @@ def test_what_does_not_fit_is_refused_with_the_numbers(monkeypatch: pytest.Monke
     assert "the weights that learn are 100 MB" in caught.value.why
     for lowered in ("embedding.batch_size", "accumulation", "corpus.chunk_tokens", "lora", "top_layers", "dtype"):
         assert lowered in caught.value.fix
+    own = replace(large, fix="Take another writer.")
+    with pytest.raises(UserError) as caught:
+        own.check(large.forecast(lambda step, places: None))
+    assert caught.value.fix == "Take another writer."
 
 
 def allocate(step: int, places: Sequence[int]) -> None:

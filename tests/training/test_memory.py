@@ -59,6 +59,8 @@ def test_the_smallest_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(memory, "_CGROUPS", tmp_path / "fs")
     monkeypatch.setattr(memory, "_OWN_CGROUP", tmp_path / "own")
     assert available() == 300
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    assert available() == 100, "each of three processes has its part"
     (tmp_path / "fs" / "memory.current").write_text("700\n")
     assert available() == 0
 

@@ -27,11 +27,16 @@ from raglift.training.card import write_card
 from raglift.training.examples import Example
 from raglift.training.likelihood import MeanLogProbability
 from raglift.training.llm_stage import tune
+from raglift.training.preflight import Fixes
 
 VERSION = 3
 _HELD_OUT = 0.2
 _SCORE = "mean log-probability of the questions and answers held out"
-_FIX = "Give shorter examples, or choose a synthesis.model with a longer context."
+_FIXES = Fixes(
+    "Give shorter examples, or choose a synthesis.model with a longer context.",
+    "Give shorter examples; choose a smaller synthesis.model; set runtime.dtype: bfloat16 or synthesis.tune_writer: "
+    "false; or close other programs. runtime.forecast: false goes without this check.",
+)
 
 
 def tuning(settings: SynthesisConfig) -> LLMConfig:
@@ -134,7 +139,7 @@ def build(
     ]
     config = tuning(settings)
     score = MeanLogProbability(rows.held_out, tokenizer, runtime.device, config.batch_size, job.display)
-    tune(config, rows.train, score, tokenizer, base, runtime, job, _FIX)
+    tune(config, rows.train, score, tokenizer, base, runtime, job, _FIXES)
     data = {"facts": {"documents": len(corpus.documents), **dict(counts)}, "questions": []}
     write_card(job.out, "llm", base, config, data, job.seed, "writer", _SCORE)
     funnel = [{"stage": "writer", "reason": reason, "count": count} for reason, count in counts]

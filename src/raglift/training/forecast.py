@@ -81,6 +81,7 @@ class Plan:
         learning: Bytes of the weights that learn.
         per_step: Batches of a step, over all processes.
         scoring_seconds: What scoring the base took.
+        fix: What to do where it does not fit into memory; None: lower the keys of the target's section.
     """
 
     target: Target
@@ -91,6 +92,7 @@ class Plan:
     learning: int
     per_step: int
     scoring_seconds: float
+    fix: str | None = None
 
     def forecast(self, update: Callable[[int, Sequence[int]], Any]) -> Forecast:
         """What the training will take, from two steps on its longest batches.
@@ -161,14 +163,12 @@ class Plan:
 
     def _too_large(self, why: str) -> UserError:
         target = self.target
-        shorter = _SHORTER[target]
-        return UserError(
-            f"The training of the {target} model does not fit into memory.",
-            why,
-            f"Lower {target}.batch_size (accumulation makes up for it), or {shorter}, for less at a step; take lora or "
-            f"top_layers in {target}.strategies for less beside it; set runtime.dtype: bfloat16; or close other "
-            "programs. runtime.forecast: false goes without this check.",
+        fix = self.fix or (
+            f"Lower {target}.batch_size (accumulation makes up for it), or {_SHORTER[target]}, for less at a step; "
+            f"take lora or top_layers in {target}.strategies for less beside it; set runtime.dtype: bfloat16; or close "
+            "other programs. runtime.forecast: false goes without this check."
         )
+        return UserError(f"The training of the {target} model does not fit into memory.", why, fix)
 
 
 _SHORTER: Mapping[Target, str] = {

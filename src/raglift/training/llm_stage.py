@@ -27,7 +27,7 @@ from raglift.training.examples import Example, ExampleBatches
 from raglift.training.last_block import narrow_last_block
 from raglift.training.loop import Task, fit
 from raglift.training.outcome import MODEL, objective_of, strategies_of, write_outcome
-from raglift.training.preflight import SHORTER, check, check_tokenizer, preview
+from raglift.training.preflight import OF_A_RUN, Fixes, check, check_tokenizer, preview
 from raglift.training.rounded_output import round_output_once
 from raglift.training.strategy import Strategy, shortened_by
 from raglift.training.token_runs import Run
@@ -124,24 +124,24 @@ def tune(
     base: FoundModel,
     runtime: Runtime,
     job: Job,
-    fix: str = SHORTER,
+    fixes: Fixes = OF_A_RUN,
 ) -> None:
     """Train and write `model/` (what the strategy saves: an adapter, or whole weights), model.json, training.json, and
     preview.txt with a few examples as the model learns them.
 
     Args:
         score: Of a model on what is held out; higher is better.
-        fix: What to do where an example is longer than the model's window.
+        fixes: What to do where the training cannot begin.
 
     Raises:
         UserError: An example cannot be learned from.
     """
     strategies = strategies_of(settings.strategies)
-    batches = _checked(rows, tokenizer, base, runtime, settings, job, fix)
+    batches = _checked(rows, tokenizer, base, runtime, settings, job, fixes.too_long)
     model, end = ready_to_train(base, strategies, batches, runtime, job)
     loop = recipe.loop_settings(settings, "llm", strategies, len(rows), len(batches))
     objective = objective_of(settings.objective)
-    task = Task("llm", batches, objective.build(model), score, objective.weight)
+    task = Task("llm", batches, objective.build(model), score, objective.weight, memory_fix=fixes.too_large)
     fitted = fit(model, task, strategies, loop, runtime, job)
     end()
     if fitted.chosen != "base" and not any(s.save(fitted.model, job.out / MODEL) for s in strategies):

@@ -39,6 +39,7 @@ class Task:
     Attributes:
         weight: What a batch counts where several make one step, such as the learned tokens that its loss is a mean of.
         base_score: What is to be beaten, where it is not the model as it begins: a head that is new says nothing yet.
+        memory_fix: What to do where a step does not fit into memory; None: lower the keys of the target's section.
     """
 
     target: Target
@@ -47,6 +48,7 @@ class Task:
     score: Callable[[nn.Module], float]
     weight: Callable[[Any], float] = _equally
     base_score: float | None = None
+    memory_fix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,17 @@ class _Loop:
         task, settings, parameters = self._task, self._settings, self._parameters
         learning = sum(parameter.numel() * parameter.element_size() for parameter in parameters.values())
         count, device = settings.accumulation * self._accelerator.num_processes, self._runtime.device
-        plan = Plan(task.target, settings, self._strategies, task.batches, device, learning, count, scoring_seconds)
+        plan = Plan(
+            task.target,
+            settings,
+            self._strategies,
+            task.batches,
+            device,
+            learning,
+            count,
+            scoring_seconds,
+            task.memory_fix,
+        )
         with untouched(self._model, self._base, self._optimizer, self._strategies):
             found = plan.forecast(lambda step, places: self._update(step, places, everything=True))
         if found.seconds >= WORTH_SAYING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -87,9 +88,11 @@ def _proc(entry: str) -> int | None:
 
 
 def available() -> int:
-    """Bytes that this process can still have without swapping, within its control groups."""
+    """Bytes that this process can still have without swapping, within its control groups: an equal part of what there
+    is, where several train together on this machine."""
     free = int(psutil.virtual_memory().available)
-    return max(0, min([free, *_left_in_groups(_CGROUPS, _OWN_CGROUP)]))
+    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(0, min([free, *_left_in_groups(_CGROUPS, _OWN_CGROUP)])) // together
 
 
 def _left_in_groups(root: Path, own: Path) -> Iterator[int]:

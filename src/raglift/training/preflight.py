@@ -7,6 +7,7 @@ fails, and the model learns nothing or never to stop. So every example is checke
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from transformers import PreTrainedTokenizerBase
@@ -21,6 +22,23 @@ LEARNED = ("\u27e6", "\u27e7")
 """What the learned tokens stand between in a preview."""
 SHORTER = "Lower retrieval.top_k or corpus.chunk_tokens, or choose an llm.model with a longer context."
 _EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Fixes:
+    """What somebody can do whose training cannot begin.
+
+    Attributes:
+        too_long: About an example that the model's window does not hold.
+        too_large: About a step that memory does not hold; None: lower the keys of the target's section.
+    """
+
+    too_long: str = SHORTER
+    too_large: str | None = None
+
+
+OF_A_RUN = Fixes()
+"""Of the language model's training in a run."""
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: str) -> None:
