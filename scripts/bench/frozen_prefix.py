@@ -1,6 +1,7 @@
 """What looking the frozen blocks up saves: steps of the same training of the top layers, in several ways by turns.
 
-    whole        every block is computed, as any trainer does it
+    padded       the language model's examples are padded, as most trainers have them
+    whole        they lie end to end, and every block is computed
     last_block   the language model's highest block is computed where a token is learned alone, and the weight of its
                  frozen output layer is rounded to bfloat16 once
     looked_up    and the frozen blocks are looked up: what a run does
@@ -8,10 +9,11 @@
 SmolLM2 on questions with passages of Python's language reference in the prompt, and MiniLM on sentences and their
 passages, as a run would train them. All ways train in one process on the same batches, from the same weights in the
 first turn, so that the losses of that turn show that they train the same (but for MiniLM's dropout, which looked-up
-blocks have none of). A step is timed from one batch to the next, so the optimizer is in it, and scoring and checkpoints
-are not; by the clock, and in seconds of the processor, which other work on the machine disturbs less. `ratio` compares
-each step with the same batch's. `fill_seconds` is what computing the states of all training texts takes; `two_epochs`
-is the ratio of the time of two epochs with the filling in it.
+blocks have none of). That turn is not timed: it asks the system for memory, which the later ones have. A step is timed
+from one batch to the next, so the optimizer is in it, and scoring and checkpoints are not; by the clock, and in seconds
+of the processor, which other work on the machine disturbs less. `ratio` compares each step with the same batch's.
+`fill_seconds` is what computing the states of all training texts takes; `two_epochs` is the ratio of the time of two
+epochs with the filling in it.
 
 The last line printed is JSON.
 
@@ -41,9 +43,11 @@ from raglift import plugins
 from raglift.config import config_from_dict
 from raglift.corpus import stage as corpus_stage
 from raglift.job import Job
+from raglift.models import padding_free
 from raglift.models.device import Runtime, resolve
 from raglift.models.find import find_model
 from raglift.models.llm import load_causal_lm, load_tokenizer
+from raglift.models.quick_norm import quicken_norms
 from raglift.progress import Progress
 from raglift.records import Target
 from raglift.strategies.top_layers import TopLayers
@@ -63,7 +67,10 @@ MODELS: dict[Target, str] = {"llm": "SmolLM2-135M-Instruct", "embedding": "all-M
 RATES: dict[Target, float] = {"llm": 5e-5, "embedding": 1e-4}
 ANSWER = 8
 """Words of an answer."""
-WAYS: dict[Target, tuple[str, ...]] = {"llm": ("whole", "last_block", "looked_up"), "embedding": ("whole", "looked_up")}
+WAYS: dict[Target, tuple[str, ...]] = {
+    "llm": ("padded", "whole", "last_block", "looked_up"),
+    "embedding": ("whole", "looked_up"),
+}
 
 
 class Clocked:
@@ -124,6 +131,9 @@ def ways(target: Target, arguments: argparse.Namespace, pairs: Sequence[Pair], r
             model = load_causal_lm(base.path, replace(runtime, dtype=torch.float32))
             examples = examples_of(pairs, tokenizer, arguments.passages)
             batches = ExampleBatches(examples, tokenizer, runtime.device, arguments.llm_batch, 0)
+            if name != "padded":
+                quicken_norms(model)
+                batches.end_to_end = padding_free.enable(model)
             runs = [Run.of(ids) for ids, _ in batches.rows]
         else:
             model = ready_to_train(base, runtime)
@@ -137,7 +147,7 @@ def ways(target: Target, arguments: argparse.Namespace, pairs: Sequence[Pair], r
                 start = time.perf_counter(), time.process_time()
                 short.fill(runs, Job(work, 0, QUIET))
                 fills.append((time.perf_counter() - start[0], time.process_time() - start[1]))
-        if target == "llm" and name != "whole":
+        if target == "llm" and name in ("last_block", "looked_up"):
             assert isinstance(model, PreTrainedModel)
             narrow_last_block(model)
             round_output_once(model)
@@ -181,7 +191,7 @@ def measured(target: Target, arguments: argparse.Namespace, pairs: Sequence[Pair
     steps = len(found["looked_up"].task.batches)
     result: dict[str, Any] = {**size, "steps_an_epoch": steps, "fill_seconds": {"wall": fill[0], "cpu": fill[1]}}
     for clock, name in enumerate(("wall", "cpu")):
-        seconds = {way: [step[clock] for turn in found[way].turns for step in turn] for way in WAYS[target]}
+        seconds = {way: [step[clock] for turn in found[way].turns[1:] for step in turn] for way in WAYS[target]}
         step = {way: statistics.median(times) for way, times in seconds.items()}
         two = 2 * steps * step["whole"] / (fill[clock] + 2 * steps * step["looked_up"])
         result[name] = {
@@ -214,7 +224,7 @@ def main() -> None:
     parser.add_argument("--llm-batch", type=int, default=4)
     parser.add_argument("--embedding-batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=5, help="a turn")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="turns, with the one that is not timed")
     parser.add_argument("--fills", type=int, default=1, help="times that the states are computed, to take the median")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16"))
