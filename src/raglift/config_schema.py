@@ -233,7 +233,8 @@ class RerankConfig(TuningConfig):
     """Training of the reranker, which puts the passages that were found in order."""
 
     model: Name = Field(
-        default="all-MiniLM-L6-v2", description="A cross-encoder, or an embedding model to make one of."
+        default="all-MiniLM-L6-v2",
+        description="A cross-encoder, an embedding model to make one of, or a language model, taken as it comes.",
     )
     strategies: list[Spec] = Field(default=["full"], validate_default=True, description=_ABOUT["strategies"])
     objective: Spec = Field(default="localized_contrastive", validate_default=True, description=_ABOUT["objective"])

@@ -32,6 +32,7 @@ from raglift.synthesis.example_sources import examples_of, given_examples, with_
 from raglift.synthesis.human_examples import warn_of_left_out
 from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.review_file import read_rows
+from raglift.training import rerank_stage
 from raglift.training.outcome import embedding_objective_of, objective_of, read_outcome, strategy_key
 from raglift.training.preflight import check_room
 from raglift.training.trials import WHICH
@@ -63,6 +64,7 @@ class DataStages:
             objective_of(section.objective).check(base)
         if config.rerank is not None and self._models.rerank is not None:
             self._revisions["rerank"] = self._models.rerank.revision
+            rerank_stage.check_base(config.rerank, self._models.rerank)
             objective_of(config.rerank.objective).check(self._models.rerank)
         check_room(config.llm.new_tokens, self._models.window, config.llm.model)
         self._sources = corpus_stage.read_sources(config, display)

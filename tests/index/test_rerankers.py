@@ -17,7 +17,7 @@ from raglift.index.rerankers import LiftReranker, RerankingRetriever
 from raglift.index.stage import node
 from raglift.index.store import FaissStore
 from raglift.models.encoder import Encoder, load_encoder
-from raglift.models.reranker import Reranker, load_reranker
+from raglift.models.reranker import CrossEncoderReranker, load_reranker
 from raglift.records import Chunk
 from tests.tasks import RUNTIME
 from tests.tiny import QUESTIONS, SENTENCES
@@ -40,11 +40,11 @@ class Fixed(BaseRetriever):
 
 
 @pytest.fixture(scope="module")
-def reranker(tiny_cross_encoder: Path) -> Reranker:
-    return Reranker(load_reranker(tiny_cross_encoder, RUNTIME), RUNTIME)
+def reranker(tiny_cross_encoder: Path) -> CrossEncoderReranker:
+    return CrossEncoderReranker(load_reranker(tiny_cross_encoder, RUNTIME), RUNTIME)
 
 
-def test_nodes_come_in_the_order_of_their_scores(reranker: Reranker) -> None:
+def test_nodes_come_in_the_order_of_their_scores(reranker: CrossEncoderReranker) -> None:
     first = Fixed([3, 1, 4, 0, 5])
     expected = reranker.scores([(ASKED, SENTENCES[row]) for row in (3, 1, 4, 0, 5)])
     best = [f"c{row}" for row in np.array([3, 1, 4, 0, 5])[np.argsort(-expected)]]
@@ -63,7 +63,7 @@ def test_nodes_come_in_the_order_of_their_scores(reranker: Reranker) -> None:
     assert lift.class_name() == "LiftReranker"
 
 
-def test_it_reads_what_the_evaluation_reads(reranker: Reranker) -> None:
+def test_it_reads_what_the_evaluation_reads(reranker: CrossEncoderReranker) -> None:
     """The chunk's text without its metadata."""
     ranking = tuple((chunk.id, 0.0) for chunk in CHUNKS)
     (scored,) = reranker.rerank([(ASKED, ranking)], {chunk.id: chunk.text for chunk in CHUNKS})

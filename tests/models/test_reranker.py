@@ -15,7 +15,7 @@ from transformers import BertForSequenceClassification
 
 from raglift.errors import UserError
 from raglift.models.find import find_model
-from raglift.models.reranker import Reranker, head, inner_head, is_cross_encoder, load_reranker
+from raglift.models.reranker import CrossEncoderReranker, head, inner_head, is_cross_encoder, load_reranker
 from tests.tasks import RUNTIME, bits, same
 from tests.tiny import QUESTIONS, SENTENCES, word_tokenizer
 
@@ -48,8 +48,10 @@ def test_a_new_head_is_saved_as_a_plain_folder(tiny_embedding: Path, tmp_path: P
     assert not is_cross_encoder(tiny_embedding)
     plain = CrossEncoder(str(tmp_path), device="cpu", local_files_only=True)
     expected = plain.predict(PAIRS, activation_fn=torch.nn.Identity(), show_progress_bar=False)
-    np.testing.assert_allclose(Reranker(model, RUNTIME).scores(PAIRS), expected, atol=1e-5)
-    np.testing.assert_allclose(Reranker(load_reranker(tmp_path, RUNTIME), RUNTIME).scores(PAIRS), expected, atol=1e-5)
+    np.testing.assert_allclose(CrossEncoderReranker(model, RUNTIME).scores(PAIRS), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        CrossEncoderReranker(load_reranker(tmp_path, RUNTIME), RUNTIME).scores(PAIRS), expected, atol=1e-5
+    )
 
 
 def test_the_head_of_a_classifier_is_all_above_its_encoder(tiny_cross_encoder: Path, tiny_llm: Path) -> None:
@@ -66,8 +68,10 @@ def test_a_transformers_folder_with_a_classifier_is_a_cross_encoder(tiny_cross_e
     inner.save_pretrained(tmp_path)
     model.tokenizer.save_pretrained(tmp_path)
     assert is_cross_encoder(tmp_path)
-    expected = Reranker(model, RUNTIME).scores(PAIRS)
-    np.testing.assert_allclose(Reranker(load_reranker(tmp_path, RUNTIME), RUNTIME).scores(PAIRS), expected, atol=1e-6)
+    expected = CrossEncoderReranker(model, RUNTIME).scores(PAIRS)
+    np.testing.assert_allclose(
+        CrossEncoderReranker(load_reranker(tmp_path, RUNTIME), RUNTIME).scores(PAIRS), expected, atol=1e-6
+    )
 
 
 def test_a_classifier_of_several_labels_is_refused(tiny_cross_encoder: Path, tmp_path: Path) -> None:
@@ -92,24 +96,24 @@ def test_what_has_no_transformer_is_refused(tmp_path: Path) -> None:
 def test_scores_do_not_depend_on_the_batches(tiny_cross_encoder: Path, batch_tokens: int) -> None:
     model = load_reranker(tiny_cross_encoder, RUNTIME)
     done: list[int] = []
-    found = Reranker(model, replace(RUNTIME, batch_tokens=batch_tokens)).scores(PAIRS, done.append)
+    found = CrossEncoderReranker(model, replace(RUNTIME, batch_tokens=batch_tokens)).scores(PAIRS, done.append)
     expected = model.predict(PAIRS, activation_fn=torch.nn.Identity(), show_progress_bar=False)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert sum(done) == len(PAIRS)
-    assert Reranker(model, RUNTIME).scores([]).shape == (0,)
+    assert CrossEncoderReranker(model, RUNTIME).scores([]).shape == (0,)
 
 
 def test_half_precision_orders_alike_and_leaves_the_model_alone(tiny_cross_encoder: Path) -> None:
     model = load_reranker(tiny_cross_encoder, RUNTIME)
     before = bits(model)
-    half = Reranker(model, replace(RUNTIME, dtype=torch.bfloat16))
-    np.testing.assert_allclose(half.scores(PAIRS), Reranker(model, RUNTIME).scores(PAIRS), atol=0.1)
+    half = CrossEncoderReranker(model, replace(RUNTIME, dtype=torch.bfloat16))
+    np.testing.assert_allclose(half.scores(PAIRS), CrossEncoderReranker(model, RUNTIME).scores(PAIRS), atol=0.1)
     assert len({float(score) for score in half.scores(PAIRS)}) == len(PAIRS), "in eight bits some would be equal"
     assert same(bits(model), before)
 
 
 def test_equal_scores_stay_in_the_first_stages_order(tiny_cross_encoder: Path) -> None:
-    reranker = Reranker(load_reranker(tiny_cross_encoder, RUNTIME), RUNTIME)
+    reranker = CrossEncoderReranker(load_reranker(tiny_cross_encoder, RUNTIME), RUNTIME)
     text_of = {"a": SENTENCES[0], "b": SENTENCES[1], "c": SENTENCES[0], "d": SENTENCES[2]}
     first = tuple((chunk_id, 1.0 - row) for row, chunk_id in enumerate("cabd"))
     found, nothing = reranker.rerank([(QUESTIONS[0][0], first), ("nothing found", ())], text_of)

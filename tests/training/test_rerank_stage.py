@@ -16,11 +16,13 @@ from torch import nn
 
 from raglift.artifacts import WORK
 from raglift.config import RerankConfig
+from raglift.errors import UserError
 from raglift.index.ranking import Ranking
 from raglift.index.rerankers import LiftReranker
 from raglift.index.stage import node
 from raglift.models.find import find_model
-from raglift.models.reranker import Reranker, load_reranker
+from raglift.models.reranker import CrossEncoderReranker, Reranker, load_reranker
+from raglift.models.rerankers import open_reranker
 from raglift.records import Chunk, Evidence, QAPair
 from raglift.training import rerank_stage
 from raglift.training.loop import Fitted, fit
@@ -51,9 +53,13 @@ def test_the_score_is_ndcg_of_the_models_order(monkeypatch: pytest.MonkeyPatch, 
     assert score.first_stage == pytest.approx(float(((second + third) / 2 + 1) / 2)), "sets count equally"
     model = load_reranker(tiny_cross_encoder, RUNTIME)
     right = {(QUESTIONS[row][0], SENTENCES[row]) for row in range(3)}
-    monkeypatch.setattr(Reranker, "scores", lambda _, pairs, advance: torch.tensor([float(p in right) for p in pairs]))
+    monkeypatch.setattr(
+        CrossEncoderReranker, "scores", lambda _, pairs, advance: torch.tensor([float(p in right) for p in pairs])
+    )
     assert score(model) == 1
-    monkeypatch.setattr(Reranker, "scores", lambda _, pairs, advance: torch.tensor([-float(p in right) for p in pairs]))
+    monkeypatch.setattr(
+        CrossEncoderReranker, "scores", lambda _, pairs, advance: torch.tensor([-float(p in right) for p in pairs])
+    )
     assert score(model) == pytest.approx(0.5)
 
 
@@ -67,7 +73,7 @@ def test_scores_in_serving_are_those_of_the_development_split(tiny_cross_encoder
             return super()._mean(rankings)
 
     Watched(DEV, CORPUS, RUNTIME, QUIET)(model)
-    served = LiftReranker(Reranker(model, RUNTIME), 3, "folder")
+    served = LiftReranker(CrossEncoderReranker(model, RUNTIME), 3, "folder")
     for (question, ranking), scored in zip([one for dev in DEV for one in dev], seen[0], strict=True):
         nodes = [NodeWithScore(node=node(CHUNKS[int(chunk_id[1:])]), score=score) for chunk_id, score in ranking]
         found = served.postprocess_nodes(nodes, query_str=question.question)
@@ -94,6 +100,9 @@ class Scores(DevScore):
     def __call__(self, model: nn.Module) -> float:
         return next(self._left)
 
+    def of(self, reranker: Reranker) -> float:
+        return next(self._left)
+
 
 def run(
     base: Path,
@@ -110,6 +119,28 @@ def run(
     job = tasks.job(out)
     rerank_stage.build(config, tasks.lists()[:rows], [], CORPUS, find_model(str(base)), RUNTIME, job)
     return read_outcome(out, "key"), json.loads((out / "training.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(("score", "chosen"), [(0.6, "base"), (0.4, "not reranked")])
+def test_a_language_model_is_taken_as_it_comes_if_it_beats_the_first_stage(
+    score: float, chosen: str, tiny_llm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome, training = run(tiny_llm, tmp_path / "out", monkeypatch, (score,), strategies=[])
+    assert (outcome.record.chosen, outcome.tuned) == (chosen, None)
+    assert training["candidates"] == [{"name": "not reranked", "dev": 0.5}, {"name": "base", "dev": score}]
+
+
+def test_a_language_model_is_not_tuned(tiny_llm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="is not tuned as a reranker") as caught:
+        run(tiny_llm, tmp_path / "out", monkeypatch, ())
+    assert "rerank.strategies: []" in caught.value.fix
+
+
+def test_the_score_of_a_language_models_order(tiny_llm: Path) -> None:
+    score, reranker = DevScore(DEV, CORPUS, RUNTIME, QUIET), open_reranker(tiny_llm, RUNTIME)
+    every = [(question.question, ranking) for asked in DEV for question, ranking in asked]
+    expected = score._mean(reranker.rerank(every, CORPUS.text_of))
+    assert score.of(reranker) == expected
 
 
 @pytest.mark.parametrize("epochs", [1, 2])

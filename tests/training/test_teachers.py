@@ -26,6 +26,7 @@ from raglift.index.store import FaissStore
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import find_model
 from raglift.models.llm import load_causal_lm, load_tokenizer
+from raglift.models.query_likelihood import load_likelihood_reranker
 from raglift.records import Chunk
 from raglift.synthesis import teacher_scores
 from raglift.synthesis.hard_negatives import load_pairs, save_pairs
@@ -162,6 +163,15 @@ def test_a_language_models_score_is_the_log_odds_of_yes(classroom: Classroom, ti
                 chances = model(ids).logits[0, -1].double().softmax(0)
             yes, no = (float(chances[tokens].sum()) for tokens in first)
             assert score == pytest.approx(math.log(yes / no), abs=1e-3)
+
+
+def test_the_likelihood_of_a_query_is_that_of_the_reranker(classroom: Classroom, tiny_llm: Path) -> None:
+    pairs = mined()[:3]
+    found = scored({"query_likelihood": {"model": str(tiny_llm)}}, classroom, pairs)
+    reranker = load_likelihood_reranker(tiny_llm, RUNTIME)
+    for pair, scores in zip(pairs, found, strict=True):
+        texts = (pair.passage, *pair.negatives)
+        assert scores == pytest.approx(reranker.log_probabilities([(pair.query, text) for text in texts]), rel=1e-5)
 
 
 def test_a_language_model_that_cannot_tell_yes_from_no(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,9 +36,18 @@ def is_cross_encoder(folder: Path) -> bool:
     saved = folder / "config_sentence_transformers.json"
     if saved.exists() and json.loads(saved.read_text("utf-8")).get("model_type") == "CrossEncoder":
         return True
+    return _has_architecture(folder, "ForSequenceClassification")
+
+
+def is_language_model(folder: Path) -> bool:
+    """Whether the folder holds a causal language model and nothing that makes a model of texts' vectors of it."""
+    return _has_architecture(folder, "ForCausalLM") and not (folder / "modules.json").exists()
+
+
+def _has_architecture(folder: Path, ending: str) -> bool:
     config = folder / "config.json"
     architectures = json.loads(config.read_text("utf-8")).get("architectures") if config.exists() else None
-    return any(name.endswith("ForSequenceClassification") for name in architectures or ())
+    return any(name.endswith(ending) for name in architectures or ())
 
 
 def load_reranker(base: Path, runtime: Runtime, tuned: Path | None = None) -> CrossEncoder:
@@ -121,11 +131,46 @@ def head(model: nn.Module) -> dict[str, nn.Parameter]:
     }
 
 
-class Reranker:
-    """Scores and re-orders passages with one cross-encoder in one precision.
+class Reranker(ABC):
+    """Puts passages in the order in which a model finds them to answer a question."""
+
+    @abstractmethod
+    def scores(
+        self, pairs: Sequence[tuple[str, str]], advance: Callable[[int], None] = lambda _: None
+    ) -> NDArray[np.float32]:
+        """Scores of (question, passage) pairs, shape (pairs,), in the order given. They order the passages of one
+        question, and compare with nothing else.
+
+        Args:
+            advance: Told how many more pairs are done.
+        """
+
+    def rerank(
+        self,
+        asked: Sequence[tuple[str, Ranking]],
+        text_of: Mapping[str, str],
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> list[Ranking]:
+        """For each question its passages, the highest score first; equal ones stay in the order in which they came.
+
+        Args:
+            asked: Questions with what a first stage found for them.
+            text_of: Chunk id -> text.
+            advance: Told how many more pairs are done.
+        """
+        pairs = [(question, text_of[chunk_id]) for question, ranking in asked for chunk_id, _ in ranking]
+        scores = iter(self.scores(pairs, advance).tolist())
+        return [
+            tuple(sorted(((chunk_id, next(scores)) for chunk_id, _ in ranking), key=lambda found: -found[1]))
+            for _, ranking in asked
+        ]
+
+
+class CrossEncoderReranker(Reranker):
+    """A cross-encoder in one precision.
 
     Pairs are sorted by length and batched by a budget of padded tokens. Scores are the model's own, before any
-    activation: they order, and compare with nothing else.
+    activation.
 
     Args:
         model: A float32 model; it is copied when the run's precision is another, and left as it is.
@@ -143,11 +188,7 @@ class Reranker:
     def scores(
         self, pairs: Sequence[tuple[str, str]], advance: Callable[[int], None] = lambda _: None
     ) -> NDArray[np.float32]:
-        """Scores of (question, passage) pairs, shape (pairs,), in the order given.
-
-        Args:
-            advance: Told how many more pairs are done.
-        """
+        """See `Reranker`."""
         order = sorted(range(len(pairs)), key=lambda row: -sum(map(len, pairs[row])))
         found = np.zeros(len(pairs), dtype=np.float32)
         for start in range(0, len(order), _BLOCK):
@@ -175,26 +216,6 @@ class Reranker:
             with torch.inference_mode():
                 yield places, self.model(batch)["scores"].view(-1).float().cpu().numpy()
             start += len(places)
-
-    def rerank(
-        self,
-        asked: Sequence[tuple[str, Ranking]],
-        text_of: Mapping[str, str],
-        advance: Callable[[int], None] = lambda _: None,
-    ) -> list[Ranking]:
-        """For each question its passages, the highest score first; equal ones stay in the order in which they came.
-
-        Args:
-            asked: Questions with what a first stage found for them.
-            text_of: Chunk id -> text.
-            advance: Told how many more pairs are done.
-        """
-        pairs = [(question, text_of[chunk_id]) for question, ranking in asked for chunk_id, _ in ranking]
-        scores = iter(self.scores(pairs, advance).tolist())
-        return [
-            tuple(sorted(((chunk_id, next(scores)) for chunk_id, _ in ranking), key=lambda found: -found[1]))
-            for _, ranking in asked
-        ]
 
 
 def _is_scorer(name: str, part: nn.Module, model: nn.Module) -> bool:

@@ -18,7 +18,8 @@ from raglift.models.find import FoundModel, find_model
 from raglift.models.fused import quicken
 from raglift.models.generation import Generator
 from raglift.models.llm import LiftLLM, context_window, load_causal_lm, load_tokenizer
-from raglift.models.reranker import Reranker, load_reranker
+from raglift.models.reranker import Reranker
+from raglift.models.rerankers import open_reranker
 from raglift.models.switching import Adapters
 from raglift.prompting._base import Prompt
 from raglift.records import Target
@@ -129,12 +130,12 @@ class Models:
         return LiftEmbedding(encoder, name, adapter or self.path("embedding", which), embed_batch_size=2048)
 
     def reranker(self) -> Reranker | None:
-        """The cross-encoder that puts passages in order; None where there is none, or none was chosen."""
+        """What puts passages in order; None where there is none, or none was chosen."""
         if self.rerank is None or not self.rerank_key():
             return None
         if self._reranker is None:
             tuned = self._outcomes["rerank"].tuned
-            self._reranker = Reranker(load_reranker(self.rerank.path, self._runtime, tuned), self._runtime)
+            self._reranker = open_reranker(self.rerank.path, self._runtime, tuned)
         return self._reranker
 
     def generator(self, which: str) -> Generator:

@@ -10,11 +10,19 @@ from torch import nn
 
 from raglift.config import RerankConfig
 from raglift.corpus.stage import Corpus
+from raglift.errors import UserError
 from raglift.index.ranking import Ranking
 from raglift.job import Job
 from raglift.models.device import Runtime
 from raglift.models.find import FoundModel
-from raglift.models.reranker import Reranker, is_cross_encoder, load_reranker
+from raglift.models.reranker import (
+    CrossEncoderReranker,
+    Reranker,
+    is_cross_encoder,
+    is_language_model,
+    load_reranker,
+)
+from raglift.models.rerankers import open_reranker
 from raglift.progress import Progress
 from raglift.records import QAPair
 from raglift.training import recipe
@@ -59,16 +67,34 @@ class DevScore:
     def __call__(self, model: nn.Module) -> float:
         """The score of a model as it stands."""
         assert isinstance(model, CrossEncoder)
+        return self.of(CrossEncoderReranker(model, self._runtime))
+
+    def of(self, reranker: Reranker) -> float:
+        """The score of a reranker's order."""
         every = [(question.question, ranking) for asked in self._sets for question, ranking in asked]
         pairs = sum(len(ranking) for _, ranking in every)
         with self._display.stage("scoring the development split", pairs, "passages") as bar:
-            return self._mean(Reranker(model, self._runtime).rerank(every, self._text_of, bar.advance))
+            return self._mean(reranker.rerank(every, self._text_of, bar.advance))
 
     def _mean(self, rankings: Sequence[Ranking]) -> float:
         """The score of rankings in the order of all sets' questions."""
         left = iter(rankings)
         ranked = [([q for q, _ in asked], {q.id: next(left) for q, _ in asked}) for asked in self._sets]
         return mean_over_sets(ranked, self._document_of)
+
+
+def check_base(settings: RerankConfig, base: FoundModel) -> None:
+    """Refuse to tune what is not tuned.
+
+    Raises:
+        UserError: The base is a language model, and there are strategies.
+    """
+    if settings.strategies and is_language_model(base.path):
+        raise UserError(
+            f"{base.name!r} is a language model, and is not tuned as a reranker.",
+            "It puts passages in order by how likely it finds the question after each, as it comes.",
+            "Set rerank.strategies: [], or name a cross-encoder or an embedding model as rerank.model.",
+        )
 
 
 def build(
@@ -88,10 +114,14 @@ def build(
     Args:
         rows: Training pairs with their negatives.
         dev: Development question sets with the first stage's rankings, which choose the checkpoint.
-        base: A cross-encoder, or an embedding model that is given a head.
+        base: A cross-encoder, an embedding model that is given a head, or a language model.
+
+    Raises:
+        UserError: See `check_base`.
     """
+    check_base(settings, base)
     score = DevScore(dev, corpus, runtime, job.display)
-    fresh = not is_cross_encoder(base.path)
+    fresh = not is_cross_encoder(base.path) and not is_language_model(base.path)
     trains = bool(settings.strategies) and len(rows) > 1
     if not len(score) or (fresh and not trains):
         job.display.warn("Nothing to train the reranker on or to choose by: passages stay in the first stage's order.")
@@ -112,10 +142,10 @@ def _fitted(
     job: Job,
 ) -> tuple[Fitted, Settings | None]:
     """What came out of the training, saved where it is used, with the first stage's own order among the candidates."""
-    model = load_reranker(base.path, runtime)
     if not rows:
-        untrained = Fitted(model, BASE, (Candidate(BASE, score(model)),), ())
-        return _with_first_stage(untrained, score.first_stage, fresh), None
+        candidate = Candidate(BASE, score.of(open_reranker(base.path, runtime)))
+        return _with_first_stage(Fitted(nn.Identity(), BASE, (candidate,), ()), score.first_stage, fresh), None
+    model = load_reranker(base.path, runtime)
     without_attention_dropout(model)
     strategies = strategies_of(settings.strategies)
     objective = objective_of(settings.objective)
