@@ -13,6 +13,7 @@ from raglift.config_fields import (
     Chunker,
     Count,
     Curve,
+    Language,
     Name,
     NotNegative,
     NotNegativeInt,
@@ -282,8 +283,11 @@ class RetrievalConfig(Section):
     """Passages that the language model reads."""
     depth: Count = 100
     """Length of the ranking that is scored; at least `top_k`."""
-    rrf_k: Count = 60
-    """The constant of reciprocal rank fusion (Cormack et al. 2009)."""
+    fusion: Spec = Field(default="auto", validate_default=True)
+    """How a dense ranking and BM25's become one: "rrf" (ranks) or "convex" (scores); `name: {parameter: value}` fixes
+    its parameters. What is left open the development questions choose, with "auto" the fusion too."""
+    language: Language = "english"
+    """Of the words that BM25 compares, stemmed by Snowball; "any": words as they stand."""
 
     @model_validator(mode="after")
     def _consistent(self) -> RetrievalConfig:

@@ -24,6 +24,7 @@ FOLDERS = {
     "question filter": "synthesis/filters",
     "prompt style": "synthesis/styles",
     "prompt": "prompting",
+    "fusion": "index/fusions",
     "document reader": "corpus/readers",
     "response metric": "evaluation/metrics",
     "exchange format": "exchange/formats",

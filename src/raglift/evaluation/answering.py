@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raglift.evaluation.arms import ARMS, Arm
-from raglift.index.ranking import Bm25, Ranking, dense_rankings, fuse
+from raglift.index.bm25 import Bm25
+from raglift.index.fusions._base import Fusion
+from raglift.index.ranking import Ranking, dense_rankings
 from raglift.index.store import FaissStore
 from raglift.journal import Journal
 from raglift.models.encoder import Encoder
@@ -41,6 +43,7 @@ class Pipelines:
         generator: "base" or "tuned" -> the language model.
         llm_key: "base" or "tuned" -> the hash of its weights; equal where the base won.
         bm25: Over the same chunks.
+        fusion: "base" or "tuned" -> how its rankings and BM25's become one.
         text_of: Chunk id -> text.
         render: (question, passages) -> prompt, as in training and serving.
         read: What the model wrote -> the answer in it.
@@ -53,6 +56,7 @@ class Pipelines:
     generator: Callable[[str], Generator]
     llm_key: Mapping[str, str]
     bm25: Bm25
+    fusion: Mapping[str, Fusion]
     text_of: Mapping[str, str]
     render: Callable[[str, Sequence[str]], str]
     read: Callable[[str], str]
@@ -62,12 +66,11 @@ class Pipelines:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Passages a prompt, length of a ranking, the constant of the fusion, most tokens that are written, and passages
-    that a reranker puts in order."""
+    """Passages a prompt, length of a ranking, most tokens that are written, and passages that a reranker puts in
+    order."""
 
     top_k: int
     depth: int
-    rrf_k: int
     max_new_tokens: int
     rerank_depth: int = 0
 
@@ -93,7 +96,7 @@ def rank(questions: Sequence[QAPair], pipelines: Pipelines, limits: Limits, disp
             dense, searching = _timed(search, len(texts))
             hybrid = []
             for pair in zip(dense, sparse, strict=True):
-                hybrid.append(fuse(pair, limits.depth, limits.rrf_k))
+                hybrid.append(pipelines.fusion[which].fuse(*pair, limits.depth)[: limits.depth])
                 bar.advance()
             found["dense", which] = dense, encoding + searching
             found["hybrid", which] = hybrid, encoding + searching + sparse_seconds

@@ -24,7 +24,7 @@ from raglift.models.encoder import Encoder
 from raglift.progress import Bar, Progress
 from raglift.records import Answered, QAPair, Score, write_jsonl
 
-VERSION = 3
+VERSION = 4
 SECONDS = "seconds"
 
 

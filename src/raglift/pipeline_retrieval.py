@@ -1,0 +1,68 @@
+"""The stages between the vectors and the arms: BM25, and how its rankings and the dense ones become one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from raglift.artifacts import Artifact
+from raglift.index import bm25, fusion_stage
+from raglift.index.dense import Dense
+from raglift.index.fusing import candidates, shown
+from raglift.index.fusions._base import Fusion
+from raglift.job import Job
+from raglift.pipeline_data import DataStages, synthetic
+
+
+class RetrievalStages(DataStages):
+    """The stages that need an index and questions, and train nothing."""
+
+    _bm25: bm25.Bm25
+    _bm25_key: str
+    _fusions: dict[str, Fusion]
+    _fusion_keys: dict[str, str]
+
+    def _words(self, corpus: Artifact) -> None:
+        """BM25 over the chunks."""
+        language, chunks = self._config.retrieval.language, self._loaded.chunks
+
+        def write(job: Job) -> None:
+            bm25.build([chunk.id for chunk in chunks], [chunk.text for chunk in chunks], language, job)
+
+        artifact = self._runner.stage("bm25", bm25.VERSION, {"language": language}, {"corpus": corpus.key}, write)
+        self._bm25, self._bm25_key = bm25.Bm25.load(artifact.path), artifact.key
+
+    def _fused(self, which: str, corpus: Artifact, questions: Artifact, index: Artifact) -> None:
+        """How the rankings of the "base" or the "tuned" embedding model go together with BM25's.
+
+        Each model has its own choice, so that neither is judged with what suits the other.
+        """
+        settings = self._config.retrieval
+        among = candidates(settings.fusion)
+        inputs = {
+            "corpus": corpus.key,
+            "questions": questions.key,
+            "index": index.key,
+            "embedding": self._models.embedding_key(which),
+            "bm25": self._bm25_key,
+        }
+
+        def write(job: Job) -> None:
+            fusion_stage.build(
+                settings.fusion,
+                {"human": self._loaded.human, "synthetic": synthetic(questions)},
+                Dense.of_store(self._models.encoder(which), self._stores[which]),
+                self._bm25,
+                settings.depth,
+                {chunk.id: chunk.document_id for chunk in self._loaded.chunks},
+                job,
+            )
+
+        artifact = self._runner.stage(
+            f"fusion_{which}",
+            fusion_stage.VERSION,
+            {"candidates": [[shown(*each), each[1].version] for each in among], "depth": settings.depth},
+            inputs,
+            write,
+        )
+        self._fusions[which] = fusion_stage.load(Path(artifact.path))
+        self._fusion_keys[which] = artifact.key
