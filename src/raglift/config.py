@@ -131,6 +131,9 @@ def check_tuning(config: Config) -> list[tuple[tuple[str | int, ...], str]]:
     if config.retrieval.fusion != PluginSpec(name="auto"):
         for path, message in check_plugin("fusion", config.retrieval.fusion):
             problems.append((("retrieval", "fusion", *path), f"retrieval.fusion: {message}"))
+    for number, spec in enumerate(config.retrieval.transforms):
+        for path, message in check_plugin("query transform", spec):
+            problems.append((("retrieval", "transforms", number, *path), f"retrieval.transforms: {message}"))
     return problems
 
 

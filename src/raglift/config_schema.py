@@ -286,6 +286,9 @@ class RetrievalConfig(Section):
     fusion: Spec = Field(default="auto", validate_default=True)
     """How a dense ranking and BM25's become one: "rrf" (ranks) or "convex" (scores); `name: {parameter: value}` fixes
     its parameters. What is left open the development questions choose, with "auto" the fusion too."""
+    transforms: list[Spec] = Field(default=[])
+    """Ways to put a question in other words before it is searched for ("rewriting", "multi_query", "hyde"), each an
+    arm of its own beside `tuned_hybrid`; the base language model writes."""
     language: Language = "english"
     """Of the words that BM25 compares, stemmed by Snowball; "any": words as they stand."""
 
@@ -295,6 +298,9 @@ class RetrievalConfig(Section):
             raise wrong(
                 f"retrieval.depth ({self.depth}) must be at least retrieval.top_k ({self.top_k})", "top_k", "depth"
             )
+        names = [spec.name for spec in self.transforms]
+        if len(set(names)) < len(names):
+            raise wrong(f"retrieval.transforms names one of them twice: {', '.join(names)}", "transforms")
         return self
 
 

@@ -10,6 +10,7 @@ from raglift.artifacts import Artifact, write_atomic, write_json
 from raglift.config import Config
 from raglift.evaluation import stage as evaluation_stage
 from raglift.evaluation.retrieval import validate_metrics
+from raglift.index.rewording import transform_key
 from raglift.job import Job
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import find_model
@@ -58,6 +59,7 @@ class _Pipeline(TrainingStages):
         tuned_index = self._nudged(corpus, questions, self._index("tuned", corpus))
         self._fused("base", corpus, questions, base_index)
         self._fused("tuned", corpus, questions, tuned_index)
+        self._reworded(corpus, questions, tuned_index)
         self._rerank(corpus, questions, tuned_index)
         self._llm(sets)
         self._evaluation(corpus, questions, base_index, tuned_index)
@@ -84,6 +86,8 @@ class _Pipeline(TrainingStages):
             "embedding": self._models.embedding_key("tuned"),
             **{f"{which} llm": self._models.llm_key(which) for which in ("base", "tuned")},
         }
+        if config.retrieval.transforms:
+            settings["transforms"] = [transform_key(spec) for spec in config.retrieval.transforms]
         if config.rerank is not None:
             settings["rerank"] = config.rerank.model_dump(mode="json", include={"first_stage", "depth"})
             inputs["reranker"] = self._models.rerank_key()

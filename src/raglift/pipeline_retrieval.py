@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
 from raglift.artifacts import Artifact
-from raglift.index import bm25, fusion_stage
+from raglift.index import bm25, fusion_stage, transform_stage
 from raglift.index.dense import Dense
+from raglift.index.first_stage import FirstStage
 from raglift.index.fusing import candidates, shown
 from raglift.index.fusions._base import Fusion
+from raglift.index.rewording import by_generator, transform_key
+from raglift.index.transforms._base import QueryTransform
 from raglift.job import Job
 from raglift.pipeline_data import DataStages, synthetic
 
@@ -64,5 +67,39 @@ class RetrievalStages(DataStages):
             inputs,
             write,
         )
-        self._fusions[which] = fusion_stage.load(Path(artifact.path))
+        self._fusions[which] = fusion_stage.load(artifact.path)
         self._fusion_keys[which] = artifact.key
+
+    def _reworded(self, corpus: Artifact, questions: Artifact, index: Artifact) -> None:
+        """Whether the query transforms pay for the tuned embedding model."""
+        settings = self._config.retrieval
+        if not settings.transforms:
+            return
+
+        def texts(transform: QueryTransform, asked: Sequence[str]) -> list[list[str]]:
+            return by_generator(self._models.generator("base"), self._config.seed)(transform, asked)
+
+        def write(job: Job) -> None:
+            dense = Dense.of_store(self._models.encoder("tuned"), self._stores["tuned"])
+            transform_stage.build(
+                self._models.transforms,
+                {"human": self._loaded.human, "synthetic": synthetic(questions)},
+                FirstStage(dense, self._bm25, settings.depth, self._fusions["tuned"]),
+                texts,
+                {chunk.id: chunk.document_id for chunk in self._loaded.chunks},
+                job,
+            )
+
+        self._runner.stage(
+            "transforms",
+            transform_stage.VERSION,
+            {"transforms": [transform_key(spec) for spec in settings.transforms], "seed": self._config.seed},
+            {
+                "corpus": corpus.key,
+                "questions": questions.key,
+                "index": index.key,
+                "fusion": self._fusion_keys["tuned"],
+                "llm": self._models.llm_key("base"),
+            },
+            write,
+        )

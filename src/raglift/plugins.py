@@ -25,6 +25,7 @@ FOLDERS = {
     "prompt style": "synthesis/styles",
     "prompt": "prompting",
     "fusion": "index/fusions",
+    "query transform": "index/transforms",
     "document reader": "corpus/readers",
     "response metric": "evaluation/metrics",
     "exchange format": "exchange/formats",

@@ -119,7 +119,8 @@ def build(
             f"({len(questions)} {name} development questions)"
         )
     value = {
-        "chosen": spec_of(*among[chosen]),
+        "chosen": found.name,
+        "fusion": spec_of(*among[chosen]),
         "question_set": name or None,
         "questions": len(questions),
         "candidates": [asdict(each) for each in tried],
@@ -155,5 +156,5 @@ def read(folder: Path) -> dict[str, Any]:
 
 def load(folder: Path) -> Fusion:
     """The fusion that was chosen."""
-    ((name, settings),) = read(folder)["chosen"].items()
+    ((name, settings),) = read(folder)["fusion"].items()
     return fusion_of(PluginSpec(name=name, settings=settings))

@@ -10,6 +10,7 @@ from typing import Any
 
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.llms import LLM
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle
 
@@ -21,6 +22,8 @@ from raglift.index.first_stage import FirstStage
 from raglift.index.fusing import fusion_of
 from raglift.index.fusions._base import Fusion
 from raglift.index.ranking import Ranking
+from raglift.index.rewording import Write, by_llm, reworded, transform_of
+from raglift.index.transforms._base import QueryTransform
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,14 @@ class _Order:
 
     reranker: BaseNodePostprocessor
     depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Reworded:
+    """What puts questions in other words, and what writes them."""
+
+    transform: QueryTransform
+    write: Write
 
 
 class LiftRetriever(BaseRetriever):
@@ -54,6 +65,7 @@ class LiftRetriever(BaseRetriever):
         self.top_k = top_k
         self._first, self._nodes = first, nodes
         self._order: _Order | None = None
+        self._reworded: _Reworded | None = None
 
     @classmethod
     def from_index(
@@ -88,6 +100,22 @@ class LiftRetriever(BaseRetriever):
         found._order = _Order(reranker, depth)
         return found
 
+    def with_transform(self, transform: QueryTransform | str, llm: LLM | Write) -> LiftRetriever:
+        """This retriever, which searches for what a language model makes of a question; a reranker reads the question.
+
+        A question that brings texts or a vector of its own is searched for as it is.
+
+        Args:
+            transform: Its name, or an object with parameters of your own.
+
+        Raises:
+            UserError: There is no such transform.
+        """
+        found = copy.copy(self)
+        known = transform_of(PluginSpec(name=transform)) if isinstance(transform, str) else transform
+        found._reworded = _Reworded(known, by_llm(llm) if isinstance(llm, LLM) else llm)
+        return found
+
     def retrieve_batch(self, questions: Sequence[str | QueryBundle]) -> list[list[NodeWithScore]]:
         """The nodes of each question, best first: all are encoded and searched at once."""
         bundles = [QueryBundle(asked) if isinstance(asked, str) else asked for asked in questions]
@@ -102,7 +130,13 @@ class LiftRetriever(BaseRetriever):
         return await asyncio.to_thread(self._retrieve, query_bundle)
 
     def _searches(self, bundles: Sequence[QueryBundle]) -> list[tuple[Search, ...]]:
-        return [(_as_given(bundle),) for bundle in bundles]
+        given: list[tuple[Search, ...]] = [(_as_given(bundle),) for bundle in bundles]
+        if self._reworded is None:
+            return given
+        plain = [place for place, bundle in enumerate(bundles) if _as_given(bundle) == Search(bundle.query_str)]
+        questions = [bundles[place].query_str for place in plain]
+        replaced = dict(zip(plain, reworded(self._reworded.transform, questions, self._reworded.write), strict=True))
+        return [replaced.get(place, search) for place, search in enumerate(given)]
 
     def _hits(self, ranking: Ranking) -> list[NodeWithScore]:
         try:

@@ -50,4 +50,5 @@ def pipelines(models: Models, indexes: Indexes, corpus: Corpus) -> Pipelines:
         read=models.prompt.read,
         arms=models.arms,
         reranker=models.reranker,
+        transforms=models.transforms,
     )

@@ -14,7 +14,7 @@ from raglift.artifacts import Artifact, Store
 from raglift.config import Config, config_from_dict
 from raglift.corpus.stage import Corpus
 from raglift.errors import UserError
-from raglift.evaluation.arms import RERANKED, Arm, arm_named, arms_with
+from raglift.evaluation.arms import RERANKED, Arm, arm_named, arms_of
 from raglift.index import fusion_stage
 from raglift.index.bm25 import Bm25
 from raglift.index.dense import Dense
@@ -22,6 +22,7 @@ from raglift.index.first_stage import FirstStage
 from raglift.index.fusions._base import Fusion
 from raglift.index.rerankers import LiftReranker
 from raglift.index.retriever import LiftRetriever
+from raglift.index.rewording import by_generator
 from raglift.index.store import FaissStore
 from raglift.models.device import Runtime, resolve
 from raglift.models.embedding import LiftEmbedding
@@ -160,8 +161,7 @@ class RunResult:
 
     @property
     def _arms(self) -> tuple[Arm, ...]:
-        rerank = self.config.rerank
-        return arms_with(rerank.first_stage if rerank is not None else None)
+        return arms_of(self.config)
 
     def artifact(self, stage: str) -> Artifact:
         """A stage's finished artifact, its files checked.
@@ -302,6 +302,9 @@ class RunResult:
             raise UserError(f"The arm {chosen.name!r} does not retrieve.", "It answers from memory.")
         nodes = self.store("base" if chosen.embedding == "none" else chosen.embedding).get_nodes()
         found = LiftRetriever(self._first_stage(chosen), {node.node_id: node for node in nodes}, top_k)
+        if chosen.transform:
+            write = by_generator(self.models.generator("base"), self.config.seed)
+            return found.with_transform(self.models.transforms[chosen.transform], write)
         if self.config.rerank is None or not chosen.reranked or self.models.reranker() is None:
             return found
         return found.with_reranker(self.reranker(chosen.name, top_k), self.config.rerank.depth)
