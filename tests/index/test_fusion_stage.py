@@ -74,11 +74,12 @@ def test_what_is_better_beyond_chance_is_chosen(tmp_path: Path) -> None:
     tried = found["candidates"]
     assert isinstance(tried, list)
     assert len(tried) == len(candidates(AUTO))
-    assert tried[0]["gain"] == tried[0]["error"] == 0.0
     best = max(tried, key=lambda row: row["dev"])  # the first of equal ones
-    assert best["gain"] > best["error"] > 0
+    assert (best["behind"], best["error"]) == (0.0, 0.0)
+    assert tried[0]["behind"] > tried[0]["error"] > 0, "the default can be told from the best"
+    near = next(row for row in tried if row["behind"] <= row["error"])
     fusion = fusion_stage.load(tmp_path)
-    assert best["name"] == shown("rrf" if isinstance(fusion, ReciprocalRank) else "convex", fusion)
+    assert near["name"] == shown("rrf" if isinstance(fusion, ReciprocalRank) else "convex", fusion) == found["chosen"]
 
 
 def test_words_win_where_the_model_is_wrong_and_the_model_where_words_are(tmp_path: Path) -> None:
@@ -127,20 +128,28 @@ def test_a_fusion_that_the_config_fixes_is_not_up_for_choice(tmp_path: Path) -> 
     assert fusion_stage.load(tmp_path) == ReciprocalRank(k=7)
     assert found["question_set"] is None
     held = PluginSpec(name="convex", settings={"normalisation": "min_max"})
+    assert len(candidates(held)) == len(Convex.tried["alpha"])
     chosen(tmp_path, {"human": questions()}, dense_that(wrong), held)
     fusion = fusion_stage.load(tmp_path)
     assert isinstance(fusion, Convex)
     assert fusion.normalisation == "min_max"
 
 
-def test_the_default_stays_within_a_standard_error() -> None:
+def test_the_first_within_a_standard_error_of_the_best_is_taken() -> None:
     base = np.array([0.5] * 10)
     lucky = base + np.array([0.4, -0.3] * 5)  # a gain of 0.05, give or take 0.12
     sure = base + 0.02
-    assert fusion_stage.best_of(np.stack([base, lucky])) == 0
-    assert fusion_stage.best_of(np.stack([base, sure])) == 1
-    assert fusion_stage.best_of(np.stack([base, sure, sure])) == 1, "of equal ones the earliest"
-    assert fusion_stage.best_of(np.stack([sure, base])) == 0
-    gain, error = fusion_stage.paired(lucky, base)
-    assert gain == pytest.approx(0.05)
-    assert error == pytest.approx(np.std(lucky - base, ddof=1) / 10**0.5)
+    surer = base + np.array([0.04, 0.03] * 5)
+
+    def chosen(*scores: NDArray[np.float64]) -> int:
+        return fusion_stage.measured([str(row) for row in range(len(scores))], np.stack(scores))[0]
+
+    assert chosen(base, lucky) == 0
+    assert chosen(base, sure) == 1
+    assert chosen(base, sure, sure) == 1, "of equal ones the first"
+    assert chosen(base, sure, surer) == 2
+    assert chosen(sure, base) == 0
+    _, (first, second) = fusion_stage.measured(["base", "lucky"], np.stack([base, lucky]))
+    assert (second.dev, second.behind, second.error) == pytest.approx((0.55, 0.0, 0.0))
+    assert (first.dev, first.behind) == pytest.approx((0.5, 0.05))
+    assert first.error == pytest.approx(np.std(lucky - base, ddof=1) / 10**0.5)

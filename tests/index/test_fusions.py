@@ -19,6 +19,7 @@ from raglift.index.ranking import Ranking, reciprocal_ranks
 DENSE = (("a", 0.9), ("b", 0.8), ("c", 0.7))
 SPARSE = (("c", 12.0), ("d", 3.0))
 EVERY = [fusion for _, fusion in candidates(PluginSpec(name="auto"))]
+EVERY += [Convex(alpha=alpha, normalisation="min_max") for alpha in (0.0, 0.3, 1.0)]
 every_fusion = pytest.mark.parametrize("fusion", EVERY, ids=lambda fusion: str(fusion.model_dump()))
 
 
@@ -128,7 +129,7 @@ def test_what_the_config_sets_is_held_and_what_it_leaves_open_is_tried() -> None
     assert everything[0] == ("convex", Convex())
     assert len(set(everything)) == len(everything)
     held = candidates(PluginSpec(name="convex", settings={"alpha": 0.25}))
-    assert [fusion.alpha for _, fusion in held if isinstance(fusion, Convex)] == [0.25, 0.25]
+    assert held == [("convex", Convex(alpha=0.25))]
     fixed = PluginSpec(name="rrf", settings={"k": 3})
     assert candidates(fixed) == [("rrf", ReciprocalRank(k=3))]
     assert fusion_of(fixed) == ReciprocalRank(k=3)

@@ -81,8 +81,8 @@ def sample() -> dict[str, Any]:
     embedding["candidates"] = [{"name": "base", "dev": 0.6}, {"name": "step 40", "dev": 0.64}]
     fusion = {"chosen": "convex, alpha 0.6", "question_set": "human", "questions": 52, "candidates": []}
     fusion["candidates"] = [
-        {"name": "convex, alpha 0.8", "dev": 0.7, "gain": 0.0, "error": 0.0},
-        {"name": "convex, alpha 0.6", "dev": 0.75, "gain": 0.05, "error": 0.0125},
+        {"name": "convex, alpha 0.8", "dev": 0.7, "behind": 0.05, "error": 0.0125},
+        {"name": "convex, alpha 0.6", "dev": 0.75, "behind": 0.0, "error": 0.0},
     ]
     return {
         "run": "quickstart",

@@ -31,32 +31,31 @@ LEAST = 20
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One candidate: its mean score on the development questions, the gain over the default, and that gain's standard
-    error; None where nothing was measured."""
+    """One candidate: its mean score on the development questions, how far that lies behind the best one's, and the
+    standard error of this difference; None where nothing was measured."""
 
     name: str
     dev: float | None = None
-    gain: float | None = None
+    behind: float | None = None
     error: float | None = None
 
 
-def paired(scores: NDArray[np.float64], against: NDArray[np.float64]) -> tuple[float, float]:
-    """The mean gain, question by question, and its standard error."""
-    gains = scores - against
-    return float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
+def measured(names: Sequence[str], scores: NDArray[np.float64]) -> tuple[int, list[Tried]]:
+    """What is chosen, and every candidate.
 
-
-def best_of(scores: NDArray[np.float64]) -> int:
-    """The row that is best, where it beats row 0 by more than the standard error of the gain; else 0.
-
-    Of equal rows the earliest.
+    Chosen is the first that lies no further behind the best than one standard error of the difference, question by
+    question (the rule of Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3, paired). So the
+    default, which comes first, stays where nothing is measurably better, and with few questions.
 
     Args:
         scores: Shape (candidates, questions), at least two questions.
     """
-    best = int(np.argmax(scores.mean(axis=1)))
-    gain, error = paired(scores[best], scores[0])
-    return best if gain > error else 0
+    means = scores.mean(axis=1)
+    behind = scores[int(np.argmax(means))] - scores
+    errors = behind.std(axis=1, ddof=1) / np.sqrt(scores.shape[1])
+    chosen = int(np.flatnonzero(behind.mean(axis=1) <= errors)[0])
+    rows = zip(names, means.tolist(), behind.mean(axis=1).tolist(), errors.tolist(), strict=True)
+    return chosen, [Tried(*row) for row in rows]
 
 
 def choosing_set(sets: Mapping[str, Sequence[QAPair]]) -> tuple[str, list[QAPair]]:
@@ -93,7 +92,7 @@ def build(
 ) -> None:
     """Write fusion.json: what was chosen, by which questions, and everything that was tried.
 
-    The default is chosen unless another is better by more than the standard error of the difference.
+    What is chosen is told by `measured`; the default where no set has enough questions.
 
     Args:
         spec: What the config says; a fusion with all its parameters is not up for choice.
@@ -102,16 +101,11 @@ def build(
         document_of: Chunk id -> document id.
     """
     among = candidates(spec)
+    names = [shown(*each) for each in among]
     name, questions = choosing_set(sets) if len(among) > 1 else ("", [])
-    tried = [Tried(shown(*each)) for each in among[:1]]
-    chosen = 0
+    chosen, tried = 0, [Tried(names[0])]
     if questions:
-        scores = _scores(among, questions, dense, bm25, depth, document_of, job)
-        chosen = best_of(scores)
-        tried = [
-            Tried(shown(*each), float(row.mean()), *paired(row, scores[0]))
-            for each, row in zip(among, scores, strict=True)
-        ]
+        chosen, tried = measured(names, _scores(among, questions, dense, bm25, depth, document_of, job))
     found = tried[chosen]
     if found.dev is not None:
         job.display.say(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+import numpy as np
+
 from raglift.artifacts import WORK, write_json
 from raglift.index.first_stage import FirstStage, asked
-from raglift.index.fusion_stage import METRIC, Tried, choosing_set, paired, per_question
+from raglift.index.fusion_stage import METRIC, Tried, choosing_set, measured, per_question
 from raglift.index.rewording import Write, journalled
 from raglift.index.transforms._base import QueryTransform
 from raglift.job import Job
@@ -29,7 +31,7 @@ def build(
 ) -> None:
     """Write transforms.json: every transform's score, and what was best.
 
-    A question as it is stays the choice unless a transform's gain is more than the standard error of that gain.
+    A question as it is stays the choice unless a transform is better by more than the standard error of the difference.
 
     Args:
         sets: Question set -> questions; only those of the development split are looked at.
@@ -43,14 +45,12 @@ def build(
         journal = Journal(job.out / WORK / "texts.jsonl")
         searches = journalled(transforms, texts, write, journal, job.display)
         journal.close()
-        plain = per_question(questions, first.rankings(asked(texts), first.depth), document_of)
-        tried = [Tried(AS_IT_IS, float(plain.mean()), 0.0, 0.0)]
-        for which, found in searches.items():
-            scores = per_question(questions, first.rankings(found, first.depth), document_of)
-            tried.append(Tried(which, float(scores.mean()), *paired(scores, plain)))
-            job.display.say(f"  {which}: {METRIC} {scores.mean():.4f}, {AS_IT_IS} {plain.mean():.4f}")
-        best = max(tried, key=lambda each: each.gain or 0.0)
-        chosen = best.name if (best.gain or 0.0) > (best.error or 0.0) else AS_IT_IS
+        rankings = [first.rankings(each, first.depth) for each in (asked(texts), *searches.values())]
+        scores = np.stack([per_question(questions, each, document_of) for each in rankings])
+        best, tried = measured([AS_IT_IS, *searches], scores)
+        chosen = tried[best].name
+        for each in tried:
+            job.display.say(f"  {each.name}: {METRIC} {each.dev:.4f}")
     value = {
         "chosen": chosen,
         "question_set": name or None,

@@ -14,7 +14,8 @@ class Fusion(BaseModel):
     """Makes one ranking of two. Fields are its parameters.
 
     Attributes:
-        tried: Parameter -> the values among which the development questions choose where a config gives none.
+        tried: Parameter -> the values among which the development questions choose where a config gives none; first the
+            default, then from near to far: of what cannot be told apart the first is taken.
         paper: Where it comes from.
         version: Raised when the same rankings give another one.
     """

@@ -25,10 +25,7 @@ class Convex(Fusion):
         Bruch, Gai and Ingber 2023, "An Analysis of Fusion Functions for Hybrid Retrieval", section 4.
     """
 
-    tried: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        "alpha": tuple(step / 10 for step in range(11)),
-        "normalisation": ("theoretical", "min_max"),
-    }
+    tried: ClassVar[Mapping[str, tuple[Any, ...]]] = {"alpha": (0.8, 0.7, 0.9, 0.6, 1.0, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)}
     paper: ClassVar[str] = "Bruch et al. 2023"
 
     alpha: float = Field(default=0.8, ge=0, le=1, description="weight of the cosine; the rest is BM25's")

@@ -19,7 +19,7 @@ class ReciprocalRank(Fusion):
         Methods".
     """
 
-    tried: ClassVar[Mapping[str, tuple[Any, ...]]] = {"k": (5, 10, 20, 40, 60, 100)}
+    tried: ClassVar[Mapping[str, tuple[Any, ...]]] = {"k": (60, 40, 100, 20, 10, 5)}
     paper: ClassVar[str] = "Cormack et al. 2009"
 
     k: int = Field(default=RRF_K, ge=0, description="the lower, the more the first ranks count")
