@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -211,3 +212,13 @@ def test_rankings_by_cosine(encoder: Encoder, store: FaissStore) -> None:
         for chunk_id, score in ordered:
             assert score == pytest.approx(float(vector @ passages[int(chunk_id[1:])]), abs=1e-5)
     assert by_cosine(dense, store, ["nothing"], [()]) == [()]
+
+
+def test_the_pages_examples_that_need_no_run_work(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "retrieval.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    alone = [block for block in blocks if "import raglift\n" not in block]
+    assert len(alone) == 2
+    for block in alone:
+        exec(block, {})
+    assert "Low water is at six." in capsys.readouterr().out
