@@ -101,6 +101,8 @@ def test_few_questions_choose_nothing(tmp_path: Path) -> None:
     assert (found["question_set"], found["questions"]) == (None, 0)
     assert fusion_stage.load(tmp_path) == Convex()
     assert [row["dev"] for row in found["candidates"]] == [None]  # type: ignore[attr-defined]
+    enough = {"human": questions(fusion_stage.LEAST)}
+    assert chosen(tmp_path, enough, dense_that(wrong))["questions"] == fusion_stage.LEAST
     written = questions(origin="synthetic")
     assert chosen(tmp_path, {"human": few, "synthetic": written}, dense_that(wrong))["question_set"] == "synthetic"
     both = {"human": questions(), "synthetic": written}

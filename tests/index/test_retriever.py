@@ -91,6 +91,8 @@ def test_it_ranks_as_its_parts_do(encoder: Encoder, store: FaissStore, fusion: A
             assert [hit.node.node_id for hit in alone] == [hit.node.node_id for hit in hits]
             assert found(asyncio.run(retriever.aretrieve(question))) == found(alone)
     assert LiftRetriever(FirstStage(None, BM25, 6), NODES, 4).retrieve("the of") == []
+    shallow = LiftRetriever(FirstStage(dense, BM25, 2, fusion), NODES, 9)
+    assert len(shallow.retrieve(ASKED[0])) == 9, "who asks for more than is fused gets it"
 
 
 def test_an_index_of_a_users_own_is_as_good_as_a_runs(index: VectorStoreIndex, encoder: Encoder) -> None:
