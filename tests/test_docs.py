@@ -16,7 +16,7 @@ import yaml
 from raglift import plugins
 from raglift.cli import _parser
 from raglift.config import Config, config_from_dict, load_config
-from raglift.config_fields import Section
+from raglift.config_fields import LANGUAGES, Section
 from raglift.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -111,7 +111,7 @@ def exists(key: str) -> bool:
 def test_the_pages_are_there() -> None:
     names = {page.name for page in PAGES}
     wanted = ["install", "data", "synthesis", "exchange", "tuning", "evaluation", "artifacts", "python", "commands"]
-    wanted.append("report")
+    wanted += ["report", "retrieval"]
     assert {f"{name}.md" for name in wanted} <= names
     readme = (ROOT / "README.md").read_text("utf-8")
     assert "](docs/" in readme
@@ -196,6 +196,8 @@ def test_every_plugin_is_described() -> None:
     missing |= {name for name in plugins.names("response metric") if f"**{name}**" not in evaluation}
     missing |= set(plugins.names("chunker")) - set(inline((ROOT / "docs" / "data.md").read_text("utf-8")))
     tuning = set(inline((ROOT / "docs" / "tuning.md").read_text("utf-8")))
+    retrieval = set(inline((ROOT / "docs" / "retrieval.md").read_text("utf-8")))
+    missing |= {*plugins.names("fusion"), *plugins.names("query transform"), *LANGUAGES} - retrieval
     missing |= {*plugins.names("strategy"), *plugins.names("prompt")} - tuning
     assert not missing
 

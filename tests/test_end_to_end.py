@@ -33,11 +33,14 @@ pytestmark = pytest.mark.slow
 STAGES = [
     "corpus",
     "index_base",
+    "bm25",
     "synthesis",
     "audit",
     "training_sets",
     "embedding",
     "index_tuned",
+    "fusion_base",
+    "fusion_tuned",
     "llm",
     "evaluation",
 ]

@@ -11,7 +11,8 @@ from sentence_transformers import CrossEncoder
 
 import raglift
 from raglift.errors import UserError
-from raglift.index.rerankers import LiftReranker, RerankingRetriever
+from raglift.index.rerankers import LiftReranker
+from raglift.index.retriever import LiftRetriever
 from raglift.training import rerank_stage
 from tests.small_runs import small_config, write_documents, write_questions
 from tests.tiny import QUESTIONS
@@ -71,7 +72,7 @@ def test_a_run_serves_the_order_that_it_scored(
         question = asked[row["qa_id"]]
         assert len(row["ranking"]) == 6
         hits = run.retriever(row["arm"], top_k=6).retrieve(question)
-        assert isinstance(run.retriever(row["arm"]), RerankingRetriever)
+        assert isinstance(run.retriever(row["arm"]), LiftRetriever)
         assert [hit.node.node_id for hit in hits] == [chunk_id for chunk_id, _ in row["ranking"]]
         assert [hit.score for hit in hits] == pytest.approx([score for _, score in row["ranking"]], abs=1e-4)
         ranked = plain.rank(question, [hit.node.get_content() for hit in hits])

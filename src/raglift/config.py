@@ -10,7 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raglift.config_check import check_negatives, check_objective, check_specs, check_trials, place, validate
+from raglift.config_check import (
+    check_negatives,
+    check_objective,
+    check_plugin,
+    check_specs,
+    check_trials,
+    place,
+    validate,
+)
 from raglift.config_describe import describe_schema
 from raglift.config_fields import PluginSpec, Section
 from raglift.config_schema import (
@@ -102,7 +110,7 @@ def dump_config(config: Config) -> str:
 
 
 def check_tuning(config: Config) -> list[tuple[tuple[str | int, ...], str]]:
-    """What is wrong with strategies and objectives: (path to the key, message), in the order of the configuration.
+    """What is wrong with strategies, objectives and the fusion: (path to the key, message), in the config's order.
 
     Unknown names, hyper-parameters that the plug-in refuses, plug-ins that are not for the model that they are listed
     for, two strategies on one axis, and further trainings of nothing. Imports what is listed.
@@ -120,6 +128,12 @@ def check_tuning(config: Config) -> list[tuple[tuple[str | int, ...], str]]:
     if not any(path[:2] == ("embedding", "objective") for path, _ in problems):
         for message in check_negatives(config.embedding.objective, config.embedding.hard_negatives):
             problems.append((("embedding", "objective"), f"embedding.objective: {message}"))
+    if config.retrieval.fusion != PluginSpec(name="auto"):
+        for path, message in check_plugin("fusion", config.retrieval.fusion):
+            problems.append((("retrieval", "fusion", *path), f"retrieval.fusion: {message}"))
+    for number, spec in enumerate(config.retrieval.transforms):
+        for path, message in check_plugin("query transform", spec):
+            problems.append((("retrieval", "transforms", number, *path), f"retrieval.transforms: {message}"))
     return problems
 
 

@@ -11,6 +11,12 @@ from pydantic_core import PydanticCustomError
 
 from raglift import plugins
 
+LANGUAGES = [
+    *("any", "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french", "german"),
+    *("greek", "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian"),
+    *("portuguese", "romanian", "russian", "serbian", "spanish", "swedish", "tamil", "turkish", "yiddish"),
+]
+"""Snowball's, whose stemmers BM25 uses, and "any" for words as they stand."""
 WRONG = "raglift"
 """The pydantic error type of the mistakes that `wrong` describes."""
 
@@ -114,6 +120,12 @@ def _shares(value: object) -> object:
 _COMMON_METRICS = ["nDCG@10", "RR@10", "R@5", "R@10", "P@5", "Success@5", "AP", "Rprec"]
 
 
+def _language(name: str) -> str:
+    if name not in LANGUAGES:
+        raise wrong(f"{name!r} is not a language of BM25 ({plugins.nearest(name, LANGUAGES)})")
+    return name
+
+
 def _retrieval_metric(name: str) -> str:
     import ir_measures  # not needed by the commands that read no configuration
 
@@ -170,6 +182,7 @@ Sweep = Annotated[list[Positive] | Literal["auto"] | None, BeforeValidator(_rate
 Curve = Annotated[bool | list[PositiveShare], BeforeValidator(_shares)]
 AutoInt = Annotated[int | Literal["auto"], _auto_or(int)]
 RetrievalMetric = Annotated[str, AfterValidator(_retrieval_metric)]
+Language = Annotated[str, AfterValidator(_language)]
 Chunker = Annotated[str, _plugin("chunker")]
 Prompt = Annotated[str, _plugin("prompt")]
 QuestionKind = Annotated[str, _plugin("question kind")]

@@ -13,6 +13,7 @@ from raglift.config_fields import (
     Chunker,
     Count,
     Curve,
+    Language,
     Name,
     NotNegative,
     NotNegativeInt,
@@ -283,8 +284,14 @@ class RetrievalConfig(Section):
     """Passages that the language model reads."""
     depth: Count = 100
     """Length of the ranking that is scored; at least `top_k`."""
-    rrf_k: Count = 60
-    """The constant of reciprocal rank fusion (Cormack et al. 2009)."""
+    fusion: Spec = Field(default="auto", validate_default=True)
+    """How a dense ranking and BM25's become one: "rrf" (ranks) or "convex" (scores); `name: {parameter: value}` fixes
+    its parameters. What is left open the development questions choose, with "auto" the fusion too."""
+    transforms: list[Spec] = Field(default=[])
+    """Ways to put a question in other words before it is searched for ("rewriting", "multi_query", "hyde"), each an
+    arm of its own beside `tuned_hybrid`; the base language model writes."""
+    language: Language = "english"
+    """Of the words that BM25 compares, stemmed by Snowball; "any": words as they stand."""
 
     @model_validator(mode="after")
     def _consistent(self) -> RetrievalConfig:
@@ -292,6 +299,9 @@ class RetrievalConfig(Section):
             raise wrong(
                 f"retrieval.depth ({self.depth}) must be at least retrieval.top_k ({self.top_k})", "top_k", "depth"
             )
+        names = [spec.name for spec in self.transforms]
+        if len(set(names)) < len(names):
+            raise wrong(f"retrieval.transforms names one of them twice: {', '.join(names)}", "transforms")
         return self
 
 

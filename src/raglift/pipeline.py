@@ -10,6 +10,7 @@ from raglift.artifacts import Artifact, write_atomic, write_json
 from raglift.config import Config
 from raglift.evaluation import stage as evaluation_stage
 from raglift.evaluation.retrieval import validate_metrics
+from raglift.index.rewording import transform_key
 from raglift.job import Job
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import find_model
@@ -18,7 +19,7 @@ from raglift.progress import Progress
 from raglift.report import build as report
 from raglift.report.html import render
 from raglift.runner import Runner
-from raglift.serve.parts import limits, pipelines
+from raglift.serve.parts import Indexes, limits, pipelines
 from raglift.serve.result import RunResult
 
 
@@ -48,6 +49,7 @@ class _Pipeline(TrainingStages):
         self._runner = runner
         corpus = self._corpus()
         base_index = self._index("base", corpus)
+        self._words(corpus)
         self._tune_writer(corpus)
         questions = self._reviewed(self._synthesis(corpus, base_index))
         self._audit(corpus, questions)
@@ -55,6 +57,9 @@ class _Pipeline(TrainingStages):
         mined = self._hard_negatives(corpus, questions, base_index)
         self._embedding(corpus, questions, self._teacher_scores(corpus, base_index, mined) or mined)
         tuned_index = self._nudged(corpus, questions, self._index("tuned", corpus))
+        self._fused("base", corpus, questions, base_index)
+        self._fused("tuned", corpus, questions, tuned_index)
+        self._reworded(corpus, questions, tuned_index)
         self._rerank(corpus, questions, tuned_index)
         self._llm(sets)
         self._evaluation(corpus, questions, base_index, tuned_index)
@@ -65,7 +70,7 @@ class _Pipeline(TrainingStages):
         prompt = self._models.prompt
         settings = {
             **config.evaluation.model_dump(mode="json"),
-            **config.retrieval.model_dump(mode="json"),
+            **config.retrieval.model_dump(mode="json", include={"top_k", "depth"}),
             "prompt": [prompt.name, prompt.version],
             "max_new_tokens": config.llm.max_new_tokens,
             "seed": config.seed,
@@ -75,10 +80,14 @@ class _Pipeline(TrainingStages):
             "questions": questions.key,
             "base index": base.key,
             "tuned index": tuned.key,
+            "bm25": self._bm25_key,
+            **{f"{which} fusion": key for which, key in self._fusion_keys.items()},
             "similarity": self._revisions["similarity"],
             "embedding": self._models.embedding_key("tuned"),
             **{f"{which} llm": self._models.llm_key(which) for which in ("base", "tuned")},
         }
+        if config.retrieval.transforms:
+            settings["transforms"] = [transform_key(spec) for spec in config.retrieval.transforms]
         if config.rerank is not None:
             settings["rerank"] = config.rerank.model_dump(mode="json", include={"first_stage", "depth"})
             inputs["reranker"] = self._models.rerank_key()
@@ -91,7 +100,7 @@ class _Pipeline(TrainingStages):
                 config.evaluation,
                 limits(config),
                 self._test_sets(questions),
-                pipelines(self._models, self._stores, self._loaded),
+                pipelines(self._models, Indexes(self._stores, self._bm25, self._fusions), self._loaded),
                 {chunk.id: chunk.document_id for chunk in self._loaded.chunks},
                 similarity,
                 job,

@@ -14,6 +14,7 @@ from raglift.corpus import audit
 from raglift.corpus import stage as corpus_stage
 from raglift.corpus.human import warn_of_dropped
 from raglift.index import stage as index_stage
+from raglift.index.fusions._base import Fusion
 from raglift.index.store import FaissStore
 from raglift.job import Job
 from raglift.models.device import resolve
@@ -71,6 +72,8 @@ class DataStages:
         self._given_examples = given_examples(config.synthesis, self._llm_writer is not None)
         self._review = read_rows(config.synthesis.review) if config.synthesis.review else None
         self._stores: dict[str, FaissStore] = {}
+        self._fusions: dict[str, Fusion] = {}
+        self._fusion_keys: dict[str, str] = {}
         self._writer: Generator | None = None
         self._tuned_writer: Path | None = None
 

@@ -11,12 +11,14 @@ from llama_index.core.llms import LLM
 
 from raglift.artifacts import Artifact
 from raglift.config import Config, EmbeddingConfig, LLMConfig, RerankConfig, TuningConfig
+from raglift.index.dense import Dense
+from raglift.index.first_stage import FirstStage
 from raglift.index.store import FaissStore
 from raglift.job import Job
-from raglift.pipeline_data import DataStages, synthetic
+from raglift.pipeline_data import synthetic
+from raglift.pipeline_retrieval import RetrievalStages
 from raglift.progress import Progress
 from raglift.records import QAPair, Target
-from raglift.serve.parts import first_stage
 from raglift.synthesis import hard_negatives, rerank_lists, training_sets
 from raglift.synthesis.inverse_cloze import with_inverse_clozes
 from raglift.training import curve_stage, embedding_stage, llm_stage, nudge_stage, provenance, rerank_stage
@@ -28,7 +30,7 @@ from raglift.training.pairs import Pair
 from raglift.training.trials import WHICH, Trial, Trials, Variant, portion
 
 
-class TrainingStages(DataStages):
+class TrainingStages(RetrievalStages):
     """The stages from the first training to the last."""
 
     def __init__(self, config: Config, display: Progress, writer: LLM | None) -> None:
@@ -140,21 +142,23 @@ class TrainingStages(DataStages):
     def _rerank_lists(self, config: RerankConfig, corpus: Artifact, questions: Artifact, index: Artifact) -> Artifact:
         names = {"first_stage", "depth", "dev_questions"}
         mined = {"hard_negatives", "hard_negative_ceiling", "random_negatives"}
-        fusion = self._config.retrieval.model_dump(mode="json", include={"depth", "rrf_k"})
+        depth, fused = self._config.retrieval.depth, config.first_stage == "hybrid"
 
         def write(job: Job) -> None:
-            first = first_stage(self._config, self._models, self._stores["tuned"], self._loaded)
-            rerank_lists.build(config, self._loaded, synthetic(questions), first, job)
+            dense = Dense.of_store(self._models.encoder("tuned"), self._stores["tuned"])
+            first = FirstStage(dense, self._bm25 if fused else None, depth, self._fusions["tuned"])
+            rerank_lists.build(config, self._loaded, synthetic(questions), first, self._stores["tuned"], job)
 
         return self._runner.stage(
             "rerank_lists",
             rerank_lists.VERSION,
-            {**config.model_dump(mode="json", include=names | mined), "fusion": fusion, "seed": self._config.seed},
+            {**config.model_dump(mode="json", include=names | mined), "ranks": depth, "seed": self._config.seed},
             {
                 "corpus": corpus.key,
                 "questions": questions.key,
                 "index": index.key,
                 "embedding": self._models.embedding_key("tuned"),
+                **({"bm25": self._bm25_key, "fusion": self._fusion_keys["tuned"]} if fused else {}),
             },
             write,
         )

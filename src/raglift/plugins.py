@@ -24,6 +24,8 @@ FOLDERS = {
     "question filter": "synthesis/filters",
     "prompt style": "synthesis/styles",
     "prompt": "prompting",
+    "fusion": "index/fusions",
+    "query transform": "index/transforms",
     "document reader": "corpus/readers",
     "response metric": "evaluation/metrics",
     "exchange format": "exchange/formats",

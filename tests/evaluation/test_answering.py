@@ -13,7 +13,9 @@ import pytest
 from raglift import plugins
 from raglift.evaluation.answering import KEPT_RANKS, Limits, Pipelines, answer, rank, to_answer
 from raglift.evaluation.arms import ARMS, arm_named, dense_arm
-from raglift.index.ranking import Bm25, fuse
+from raglift.index.bm25 import Bm25
+from raglift.index.fusions.convex import Convex
+from raglift.index.fusions.rrf import ReciprocalRank
 from raglift.index.stage import node
 from raglift.index.store import FaissStore
 from raglift.journal import Journal
@@ -30,7 +32,7 @@ QUESTION_SET = [
     QAPair(f"q{row}", asked, (said,), (Evidence(f"d{row}", f"c{row}"),), "factoid", "test", "human")
     for row, (asked, said) in enumerate(QUESTIONS[:5])
 ]
-LIMITS = Limits(top_k=2, depth=4, rrf_k=60, max_new_tokens=5)
+LIMITS = Limits(top_k=2, depth=4, max_new_tokens=5)
 GROUNDED = plugins.load("prompt", "grounded")
 
 
@@ -79,6 +81,7 @@ def build(tiny_llm: Path, tiny_embedding: Path, tmp_path_factory: pytest.TempPat
             generator=lambda which: generators[which],
             llm_key={"base": "k0", "tuned": "k1" if tuned_llm else "k0"},
             bm25=Bm25([chunk.id for chunk in CHUNKS], SENTENCES),
+            fusion={"base": ReciprocalRank(), "tuned": Convex()},
             text_of={chunk.id: chunk.text for chunk in CHUNKS},
             render=lambda question, passages: render(GROUNDED.messages(question, passages)),
             read=GROUNDED.read,
@@ -130,7 +133,8 @@ def test_rankings_are_those_of_the_arms_own_retrieval(build: Build) -> None:
             assert [name for name, _ in dense] == [f"c{row}" for row in rows[0]]
             assert rankings[dense_arm(which, "tuned")] == dense
             hybrid = rankings["hybrid" if which == "base" else "tuned_hybrid"]
-            assert hybrid == fuse([dense, sparse[position]], LIMITS.depth, LIMITS.rrf_k)
+            fusion = pipelines.fusion[which]
+            assert hybrid == fusion.fuse(dense, sparse[position], LIMITS.depth)[: LIMITS.depth]
     assert all(seconds > 0 for _, seconds in found.values())
     assert found["hybrid"][1] > found["bm25"][1]
     assert found["base"][0] != found["tuned_embedding"][0]

@@ -79,6 +79,11 @@ def sample() -> dict[str, Any]:
     history = [{"step": step, "loss": 2 - step / 50, "dev": 0.6 + step / 1000} for step in range(0, 50, 10)]
     embedding = {"strategies": ["lora", "l2_sp"], "chosen": "step 40", "history": history, "settings": {"rank": 16}}
     embedding["candidates"] = [{"name": "base", "dev": 0.6}, {"name": "step 40", "dev": 0.64}]
+    fusion = {"chosen": "convex, alpha 0.6", "question_set": "human", "questions": 52, "candidates": []}
+    fusion["candidates"] = [
+        {"name": "convex, alpha 0.8", "dev": 0.7, "behind": 0.05, "error": 0.0125},
+        {"name": "convex, alpha 0.6", "dev": 0.75, "behind": 0.0, "error": 0.0},
+    ]
     return {
         "run": "quickstart",
         "verdict": "Tuning both models is better.",
@@ -102,6 +107,7 @@ def sample() -> dict[str, Any]:
         ],
         "funnel": [{"stage": "synthesis", "reason": "written", "count": 5210}, {"stage": "", "reason": "", "count": 0}],
         "training": {"embedding": embedding, "llm": {"strategies": ["full"], "chosen": "base", "history": []}},
+        "choices": {"fusion_tuned": fusion},
         "stages": [{"name": "corpus", "key": "00ff", "seconds": 3900.0, "cached": True}],
         "chosen": {"arm": "tuned_both", "embedding": "MiniLM tuned", "llm": "SmolLM2 tuned", "why": "It wins."},
         "settings": {"corpus": {"chunk": {"size": 400}}, "seed": 7},
@@ -402,3 +408,21 @@ def test_what_the_splits_share_is_shown_with_what_is_allowed() -> None:
     page = Page(render({**sample(), "audit": [row | {"pairs": []}]}, []))
     assert f"{HOSTILE} also in train documents 1,234 20,000 0.062 0.250" in page.text()
     assert "What the splits have in common" not in Page(render(sample(), [])).text()
+
+
+def test_how_passages_are_found_is_shown_with_all_that_was_tried() -> None:
+    page = Page(render(sample(), []))
+    words = page.text()
+    for said in (
+        "Words and the tuned embedding model",
+        "by 52 human development questions",
+        "convex, alpha 0.8",
+        "0.05",
+    ):
+        assert said in words
+    assert "Words and the base" not in words
+    few = sample()
+    few["choices"]["fusion_tuned"] |= {"question_set": None, "questions": 0}
+    assert "too few development questions" in Page(render(few, [])).text()
+    assert "Retrieval" in Page(render(few, [])).inside("a")
+    assert "Retrieval" not in Page(render(sample() | {"choices": {}}, [])).inside("a")

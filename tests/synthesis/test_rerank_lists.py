@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from raglift.config import RerankConfig
+from raglift.index.bm25 import Bm25
+from raglift.index.dense import Dense
 from raglift.index.first_stage import FirstStage
-from raglift.index.ranking import Bm25
+from raglift.index.first_stage import asked as searches_of
 from raglift.index.stage import node
 from raglift.index.store import FaissStore
 from raglift.models.encoder import Encoder, load_encoder
@@ -52,16 +54,27 @@ def corpus() -> Any:
 
 
 @pytest.fixture(scope="module")
-def first(tiny_embedding: Path) -> FirstStage:
-    encoder = Encoder(load_encoder(tiny_embedding, RUNTIME), RUNTIME)
+def encoder(tiny_embedding: Path) -> Encoder:
+    return Encoder(load_encoder(tiny_embedding, RUNTIME), RUNTIME)
+
+
+@pytest.fixture(scope="module")
+def store(encoder: Encoder) -> FaissStore:
     store = FaissStore(dimension=32)
     store.add_vectors([node(chunk) for chunk in CHUNKS], encoder.encode(SENTENCES, "passage"))
-    return FirstStage(encoder, store, Bm25([chunk.id for chunk in CHUNKS], SENTENCES), 10, 60)
+    return store
 
 
-def test_wrong_passages_are_trained_on_and_answer_nobody(corpus: Any, first: FirstStage, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def first(encoder: Encoder, store: FaissStore) -> FirstStage:
+    return FirstStage(Dense.of_store(encoder, store), Bm25([chunk.id for chunk in CHUNKS], SENTENCES), 10)
+
+
+def test_wrong_passages_are_trained_on_and_answer_nobody(
+    corpus: Any, first: FirstStage, store: FaissStore, tmp_path: Path
+) -> None:
     settings = RerankConfig(hard_negatives=2, random_negatives=2, hard_negative_ceiling=1.0, dev_questions=2, depth=5)
-    build(settings, corpus, WRITTEN, first, tasks.job(tmp_path))
+    build(settings, corpus, WRITTEN, first, store, tasks.job(tmp_path))
     pairs = load_pairs(tmp_path)
     assert {pair.chunk_id for pair in pairs} <= {f"c{row}" for row in range(6)}
     assert len(pairs) > 3
@@ -77,20 +90,22 @@ def test_wrong_passages_are_trained_on_and_answer_nobody(corpus: Any, first: Fir
             assert not any(holds(corpus.text_of[chunk_id], answer) for answer in asked.answers)
     funnel = {row["reason"]: row["count"] for row in json.loads((tmp_path / "funnel.json").read_text())}
     assert funnel["wrong passages"] == sum(len(pair.negatives) for pair in pairs)
-    build(settings, corpus, WRITTEN, first, tasks.job(tmp_path / "again"))
+    build(settings, corpus, WRITTEN, first, store, tasks.job(tmp_path / "again"))
     assert load_pairs(tmp_path / "again") == pairs
-    build(settings, corpus, WRITTEN, first, tasks.job(tmp_path / "other", seed=1))
+    build(settings, corpus, WRITTEN, first, store, tasks.job(tmp_path / "other", seed=1))
     assert load_pairs(tmp_path / "other") != pairs
 
 
-def test_the_development_questions_keep_the_first_stages_order(corpus: Any, first: FirstStage, tmp_path: Path) -> None:
-    build(RerankConfig(dev_questions=2, depth=5), corpus, WRITTEN, first, tasks.job(tmp_path))
+def test_the_development_questions_keep_the_first_stages_order(
+    corpus: Any, first: FirstStage, store: FaissStore, tmp_path: Path
+) -> None:
+    build(RerankConfig(dev_questions=2, depth=5), corpus, WRITTEN, first, store, tasks.job(tmp_path))
     people, written = load_dev(tmp_path, (corpus.human, WRITTEN))
     assert len(people) == 2
     assert {q.id for q, _ in people} < {"h2", "h4", "h5"}, "one without evidence cannot be ranked for"
     assert [q.id for q, _ in written] == ["q6"]
     for asked, ranking in (*people, *written):
-        assert ranking == first.rankings([asked.question], 5)[0]
+        assert ranking == first.rankings(searches_of([asked.question]), 5)[0]
 
 
 def test_random_ones_only(corpus: Any) -> None:

@@ -20,7 +20,7 @@ from raglift import plugins
 from raglift.artifacts import WORK
 from raglift.config import PluginSpec
 from raglift.errors import UserError
-from raglift.index.ranking import Bm25
+from raglift.index.bm25 import Bm25
 from raglift.index.stage import build as build_index
 from raglift.index.store import FaissStore
 from raglift.models.encoder import Encoder, load_encoder

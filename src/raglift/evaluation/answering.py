@@ -5,16 +5,23 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raglift.evaluation.arms import ARMS, Arm
-from raglift.index.ranking import Bm25, Ranking, dense_rankings, fuse
+from raglift.index.bm25 import Bm25
+from raglift.index.dense import Dense, Search
+from raglift.index.first_stage import FirstStage
+from raglift.index.fusions._base import Fusion
+from raglift.index.ranking import Ranking, dense_rankings
+from raglift.index.rewording import by_generator, journalled
 from raglift.index.store import FaissStore
+from raglift.index.transforms._base import QueryTransform
 from raglift.journal import Journal
 from raglift.models.encoder import Encoder
 from raglift.models.generation import Generator, Sampling
@@ -41,11 +48,13 @@ class Pipelines:
         generator: "base" or "tuned" -> the language model.
         llm_key: "base" or "tuned" -> the hash of its weights; equal where the base won.
         bm25: Over the same chunks.
+        fusion: "base" or "tuned" -> how its rankings and BM25's become one.
         text_of: Chunk id -> text.
         render: (question, passages) -> prompt, as in training and serving.
         read: What the model wrote -> the answer in it.
         arms: What is compared.
         reranker: Puts passages in order for the arms that are `reranked`; None where none was chosen.
+        transforms: Name -> what puts questions in other words, for the arms that name it.
     """
 
     encoder: Callable[[str], Encoder]
@@ -53,32 +62,62 @@ class Pipelines:
     generator: Callable[[str], Generator]
     llm_key: Mapping[str, str]
     bm25: Bm25
+    fusion: Mapping[str, Fusion]
     text_of: Mapping[str, str]
     render: Callable[[str, Sequence[str]], str]
     read: Callable[[str], str]
     arms: Sequence[Arm] = ARMS
     reranker: Callable[[], Reranker | None] = lambda: None
+    transforms: Mapping[str, QueryTransform] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Passages a prompt, length of a ranking, the constant of the fusion, most tokens that are written, and passages
-    that a reranker puts in order."""
+    """Passages a prompt, length of a ranking, most tokens that are written, and passages that a reranker puts in
+    order."""
 
     top_k: int
     depth: int
-    rrf_k: int
     max_new_tokens: int
     rerank_depth: int = 0
 
 
 Timed = tuple[Mapping[str, Ranking], float]
 """Question id -> ranking, and seconds a question."""
+Reworded = tuple[Sequence[tuple[Search, ...]], float]
+"""What is searched for in place of each question, and seconds a question."""
 Result = TypeVar("Result")
 
 
-def rank(questions: Sequence[QAPair], pipelines: Pipelines, limits: Limits, display: Progress) -> dict[str, Timed]:
-    """Arm -> rankings of every question, for every arm that retrieves."""
+def reword(
+    questions: Sequence[QAPair], pipelines: Pipelines, journal: Journal, seed: int, display: Progress
+) -> dict[str, Reworded]:
+    """Transform -> what is searched for in place of each question; the base language model writes it, once."""
+    if not pipelines.transforms or not questions:
+        return {}
+    texts = [question.question for question in questions]
+    start = time.perf_counter()
+
+    def write(transform: QueryTransform, asked: Sequence[str]) -> list[list[str]]:
+        return by_generator(pipelines.generator("base"), seed)(transform, asked)  # loaded if anything is left to write
+
+    found = journalled(pipelines.transforms, texts, write, journal, display)
+    spent = (time.perf_counter() - start) / len(texts) / len(found)
+    return {name: (searches, spent) for name, searches in found.items()}
+
+
+def rank(
+    questions: Sequence[QAPair],
+    pipelines: Pipelines,
+    limits: Limits,
+    display: Progress,
+    reworded: Mapping[str, Reworded] = MappingProxyType({}),
+) -> dict[str, Timed]:
+    """Arm -> rankings of every question, for every arm that retrieves.
+
+    Args:
+        reworded: Of every transform that an arm names; see `reword`.
+    """
     texts = [question.question for question in questions]
     vectors = {}
     with display.stage("encoding questions", len(texts) * len(_VARIANTS), "questions") as bar:
@@ -93,7 +132,7 @@ def rank(questions: Sequence[QAPair], pipelines: Pipelines, limits: Limits, disp
             dense, searching = _timed(search, len(texts))
             hybrid = []
             for pair in zip(dense, sparse, strict=True):
-                hybrid.append(fuse(pair, limits.depth, limits.rrf_k))
+                hybrid.append(pipelines.fusion[which].fuse(*pair, limits.depth)[: limits.depth])
                 bar.advance()
             found["dense", which] = dense, encoding + searching
             found["hybrid", which] = hybrid, encoding + searching + sparse_seconds
@@ -101,11 +140,25 @@ def rank(questions: Sequence[QAPair], pipelines: Pipelines, limits: Limits, disp
     ranked = {}
     for arm in pipelines.arms:
         if arm.retrieval != "none":
+            if arm.transform:
+                ranked[arm.name] = _searched(arm, *reworded[arm.transform], pipelines, limits)
+                continue
             first = found[arm.retrieval, arm.embedding]
             if arm.reranked and ("reranked", "") not in found:
                 found["reranked", ""] = _reranked(texts, *first, pipelines, limits, display)
             ranked[arm.name] = found["reranked", ""] if arm.reranked else first
     return {name: (dict(zip(ids, rankings, strict=True)), seconds) for name, (rankings, seconds) in ranked.items()}
+
+
+def _searched(
+    arm: Arm, searches: Sequence[tuple[Search, ...]], seconds: float, pipelines: Pipelines, limits: Limits
+) -> tuple[list[Ranking], float]:
+    """What the arm finds by the searches that stand in place of the questions."""
+    which = arm.embedding
+    dense = Dense.of_store(pipelines.encoder(which), pipelines.store(which))
+    first = FirstStage(dense, pipelines.bm25, limits.depth, pipelines.fusion[which])
+    found, spent = _timed(partial(first.rankings, searches, limits.depth), len(searches))
+    return found, seconds + spent
 
 
 def _reranked(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from raglift.config import Config
 
 Which = Literal["base", "tuned", "none"]
 
@@ -20,6 +22,8 @@ class Arm:
     description: str
     reranked: bool = False
     """Whether a cross-encoder puts what was retrieved in order, unless none was chosen."""
+    transform: str = ""
+    """What puts the questions in other words before they are searched for; empty: nothing."""
 
 
 BASE = "base"
@@ -37,18 +41,32 @@ ARMS = (
 
 
 RERANKED, TUNED_ALL = "reranked", "tuned_all"
+REWORDED = "tuned_hybrid"
+"""The arm that query transforms are tried on."""
 
 
-def arms_with(first_stage: Literal["dense", "hybrid"] | None) -> tuple[Arm, ...]:
-    """The arms of a run with a reranker over this first stage; None: of one without."""
-    if first_stage is None:
-        return ARMS
-    order = "its passages put in order by the reranker"
-    return (
-        *ARMS,
-        Arm(RERANKED, "tuned", "base", first_stage, f"tuned embedding model, {order}, base language model", True),
-        Arm(TUNED_ALL, "tuned", "tuned", first_stage, f"tuned embedding model, {order}, tuned language model", True),
-    )
+def arms_of(config: Config) -> tuple[Arm, ...]:
+    """The arms of a run: with a section `rerank` two more, with `retrieval.transforms` one more each."""
+    first_stage = config.rerank.first_stage if config.rerank is not None else None
+    return arms_with(first_stage, [spec.name for spec in config.retrieval.transforms])
+
+
+def arms_with(first_stage: Literal["dense", "hybrid"] | None, transforms: Sequence[str] = ()) -> tuple[Arm, ...]:
+    """The arms with a reranker over this first stage (None: without one), and with these query transforms."""
+    found = [*ARMS]
+    if first_stage is not None:
+        order = "its passages put in order by the reranker"
+        found += [
+            Arm(RERANKED, "tuned", "base", first_stage, f"tuned embedding model, {order}, base language model", True),
+            Arm(
+                TUNED_ALL, "tuned", "tuned", first_stage, f"tuned embedding model, {order}, tuned language model", True
+            ),
+        ]
+    plain = arm_named(REWORDED)
+    for name in transforms:
+        about = f"{plain.description}, for questions reworded by {name}"
+        found.append(replace(plain, name=f"{REWORDED}+{name}", description=about, transform=name))
+    return tuple(found)
 
 
 def arm_named(name: str, arms: Sequence[Arm] = ARMS) -> Arm:

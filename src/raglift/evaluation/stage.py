@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from raglift.artifacts import WORK, write_json
 from raglift.config import EvaluationConfig
-from raglift.evaluation.answering import Limits, Pipelines, Timed, answer, rank, to_answer
+from raglift.evaluation.answering import Limits, Pipelines, Timed, answer, rank, reword, to_answer
 from raglift.evaluation.arms import BASE, Arm
 from raglift.evaluation.response import score_answers
 from raglift.evaluation.retrieval import score_rankings
@@ -24,7 +24,7 @@ from raglift.models.encoder import Encoder
 from raglift.progress import Bar, Progress
 from raglift.records import Answered, QAPair, Score, write_jsonl
 
-VERSION = 3
+VERSION = 4
 SECONDS = "seconds"
 
 
@@ -62,7 +62,8 @@ def build(
             continue
         job.display.say(f"  {name}: {len(questions)} questions")
         journal = Journal(job.out / WORK / f"{name}.jsonl")
-        rankings = rank(questions, pipelines, limits, job.display)
+        reworded = reword(questions, pipelines, journal, job.seed, job.display)
+        rankings = rank(questions, pipelines, limits, job.display, reworded)
         asked = to_answer(questions, settings.max_answers, job.seed)
         answered = answer(questions, asked, rankings, pipelines, limits, journal, job.display)
         journal.close()

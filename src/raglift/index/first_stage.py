@@ -1,49 +1,55 @@
-"""What finds the passages that a reranker puts in order."""
+"""The first stage of retrieval: what finds passages, before anything puts them in another order."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
+from raglift.index.bm25 import Bm25
+from raglift.index.dense import Dense, Search
+from raglift.index.fusions._base import Fusion
+from raglift.index.fusions.rrf import ReciprocalRank
+from raglift.index.ranking import Ranking, reciprocal_ranks
 
-from raglift.index.ranking import Bm25, Ranking, dense_rankings, fuse
-from raglift.index.store import FaissStore
-from raglift.models.encoder import Encoder
+
+def asked(questions: Sequence[str]) -> list[tuple[Search, ...]]:
+    """Questions that are searched for as they are."""
+    return [(Search(question),) for question in questions]
 
 
 @dataclass(frozen=True, slots=True)
 class FirstStage:
-    """Dense retrieval, or its reciprocal rank fusion with BM25.
+    """Dense retrieval, BM25, or the fusion of the two.
 
     Attributes:
-        encoder: Of the questions.
-        store: The index of the passages.
+        dense: None: words alone.
         bm25: Over the same passages; None: dense retrieval alone.
-        depth: Ranks of each that are fused.
-        rrf_k: The constant of the fusion.
+        depth: Ranks of each that are fused, or more where more passages are wanted.
+        fusion: Of the two, where there are two.
     """
 
-    encoder: Encoder
-    store: FaissStore
+    dense: Dense | None
     bm25: Bm25 | None
     depth: int
-    rrf_k: int
+    fusion: Fusion = field(default_factory=ReciprocalRank)
 
-    def rankings(self, questions: Sequence[str], depth: int) -> list[Ranking]:
-        """The best `depth` passages of each question."""
-        vectors = self.encoder.encode(questions, "query")
+    def rankings(self, searches: Sequence[tuple[Search, ...]], depth: int) -> list[Ranking]:
+        """The best `depth` passages of each question.
+
+        Args:
+            searches: Of each question; the rankings of several are fused by their ranks (Rackauckas 2024, RAG-Fusion).
+        """
+        flat = [search for group in searches for search in group]
+        found = iter(self._each(flat, max(depth, self.depth)))
+        grouped = [[next(found) for _ in group] for group in searches]
+        fused = [group[0] if len(group) == 1 else reciprocal_ranks(group) for group in grouped]
+        return [ranking[:depth] for ranking in fused]
+
+    def _each(self, searches: Sequence[Search], depth: int) -> list[Ranking]:
+        sparse = self.bm25.rankings([search.words for search in searches], depth) if self.bm25 is not None else []
+        if self.dense is None:
+            return sparse
+        dense = self.dense.rankings(searches, depth)
         if self.bm25 is None:
-            return dense_rankings(self.store, vectors, depth)
-        dense = dense_rankings(self.store, vectors, self.depth)
-        sparse = self.bm25.rankings(questions, self.depth)
-        return [fuse(pair, depth, self.rrf_k) for pair in zip(dense, sparse, strict=True)]
-
-    def by_cosine(self, questions: Sequence[str], rankings: Sequence[Ranking]) -> list[Ranking]:
-        """The passages of each question's ranking by their cosines with it: ranks that are fused say little of them."""
-        found: list[Ranking] = []
-        for vector, ranking in zip(self.encoder.encode(questions, "query"), rankings, strict=True):
-            ids = [chunk_id for chunk_id, _ in ranking]
-            cosines = self.store.vectors(ids) @ vector if ids else np.zeros(0)
-            found.append(tuple(sorted(zip(ids, cosines.tolist(), strict=True), key=lambda hit: -hit[1])))
-        return found
+            return dense
+        return [self.fusion.fuse(*pair, depth) for pair in zip(dense, sparse, strict=True)]

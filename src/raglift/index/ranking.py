@@ -1,18 +1,20 @@
-"""Rankings of a whole question set at once: dense, BM25, and their reciprocal rank fusion."""
+"""What a search gives: a ranking; and rankings of a whole question set by their vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import bm25s
 import numpy as np
-import Stemmer
 from numpy.typing import NDArray
 
-from raglift.index.store import FaissStore
+if TYPE_CHECKING:
+    from raglift.index.store import FaissStore
 
 Ranking = tuple[tuple[str, float], ...]
 """(chunk id, score), best first."""
+RRF_K = 60
+"""The constant of reciprocal rank fusion that Cormack et al. 2009 found to serve."""
 
 
 def dense_rankings(store: FaissStore, vectors: NDArray[np.float32], depth: int) -> list[Ranking]:
@@ -24,53 +26,15 @@ def dense_rankings(store: FaissStore, vectors: NDArray[np.float32], depth: int) 
     ]
 
 
-class Bm25:
-    """Okapi BM25 (Lucene's variant, k1 1.5, b 0.75) over stemmed words, by bm25s.
-
-    References:
-        Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond".
-        Kamphuis et al. 2020, "Which BM25 Do You Mean?"
-    """
-
-    def __init__(self, ids: Sequence[str], texts: Sequence[str]) -> None:
-        self._ids = list(ids)
-        self._stemmer = Stemmer.Stemmer("english")
-        self._model = bm25s.BM25()
-        words = self._tokens(texts)
-        self._wordless = not any(words)  # bm25s cannot index a corpus without a single word
-        if not self._wordless:
-            self._model.index(words, show_progress=False)
-
-    def _tokens(self, texts: Sequence[str]) -> list[list[str]]:
-        words = bm25s.tokenize(
-            list(texts), stopwords="en", stemmer=self._stemmer, return_ids=False, show_progress=False
-        )
-        return list(words)
-
-    def scores(self, query: str) -> NDArray[np.float32]:
-        """The score of every chunk, (chunks,), in the order of the ids; 0 where it shares no word with the query."""
-        words = self._tokens([query])[0]
-        if not words or self._wordless:
-            return np.zeros(len(self._ids), dtype=np.float32)
-        found: NDArray[np.float32] = self._model.get_scores(words)
-        return found
-
-    def rankings(self, queries: Sequence[str], depth: int) -> list[Ranking]:
-        """The best chunks for each query; a chunk that shares no word with it is not in its ranking."""
-        depth = min(depth, len(self._ids))
-        found: list[Ranking] = []
-        for words in self._tokens(queries):
-            if not words or self._wordless:
-                found.append(())
-                continue
-            scores = self._model.get_scores(words)
-            best = np.argsort(-scores, kind="stable")[:depth]
-            found.append(tuple((self._ids[row], float(scores[row])) for row in best if scores[row] > 0))
-        return found
+def best_first(scores: dict[str, float]) -> Ranking:
+    """The chunks by their scores; equal ones stay in the order in which they were put in."""
+    return tuple(sorted(scores.items(), key=lambda item: -item[1]))
 
 
-def fuse(rankings: Sequence[Ranking], depth: int, k: int = 60) -> Ranking:
+def reciprocal_ranks(rankings: Sequence[Ranking], k: int = RRF_K) -> Ranking:
     """Reciprocal rank fusion: a chunk's score is the sum over rankings of 1 / (k + its rank).
+
+    Of equal scores the one comes first that stands in an earlier ranking, and there higher.
 
     References:
         Cormack, Clarke and Buettcher 2009, "Reciprocal Rank Fusion Outperforms Condorcet and Individual Rank Learning
@@ -80,5 +44,4 @@ def fuse(rankings: Sequence[Ranking], depth: int, k: int = 60) -> Ranking:
     for ranking in rankings:
         for rank, (chunk_id, _) in enumerate(ranking, 1):
             scores[chunk_id] = scores.get(chunk_id, 0.0) + 1.0 / (k + rank)
-    best = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(best[:depth])
+    return best_first(scores)

@@ -1,10 +1,9 @@
-"""A cross-encoder as LlamaIndex objects: what re-orders nodes, and a retriever that does so itself."""
+"""A cross-encoder as a LlamaIndex object that puts nodes in another order."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
@@ -47,14 +46,3 @@ class LiftReranker(BaseNodePostprocessor):
         scores = reranker.scores([(query_bundle.query_str, hit.node.get_content(MetadataMode.EMBED)) for hit in nodes])
         scored = [NodeWithScore(node=hit.node, score=float(s)) for hit, s in zip(nodes, scores, strict=True)]
         return sorted(scored, key=lambda hit: -(hit.score or 0.0))[: self.top_n]
-
-
-class RerankingRetriever(BaseRetriever):
-    """A retriever whose nodes are re-ordered before they are given back."""
-
-    def __init__(self, first: BaseRetriever, reranker: LiftReranker) -> None:
-        super().__init__()
-        self._first, self._reranker = first, reranker
-
-    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._reranker.postprocess_nodes(self._first.retrieve(query_bundle), query_bundle)

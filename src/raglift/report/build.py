@@ -9,10 +9,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from raglift import plugins
 from raglift.config import Config
 from raglift.corpus import audit
 from raglift.corpus.stage import Corpus
-from raglift.evaluation.arms import BASE, arms_with
+from raglift.evaluation.arms import BASE, arms_of, arms_with
+from raglift.index import fusion_stage, transform_stage
 from raglift.records import Answered, QAPair, Score, read_jsonl
 from raglift.release.choose import Choice, choose, headline, judging_set, sentence
 from raglift.training.outcome import NOT_RERANKED
@@ -24,6 +26,12 @@ _FUNNEL = (
     "rerank_lists",
 )
 """Stages that say what they let through."""
+_CHOICES = {
+    "fusion_base": fusion_stage.FILE,
+    "fusion_tuned": fusion_stage.FILE,
+    "transforms": transform_stage.FILE,
+}
+"""Stages that chose how passages are found, and the file that says what was tried."""
 _VERSIONED = (
     "raglift",
     "torch",
@@ -69,8 +77,8 @@ def build(
         "verdict": sentence(choice, summary, metrics),
         "created": created,
         "arms": {
-            arm.name: {k: v for k, v in asdict(arm).items() if k not in ("name", "reranked")}
-            for arm in arms_with(config.rerank.first_stage if config.rerank is not None else None)
+            arm.name: {k: v for k, v in asdict(arm).items() if k not in ("name", "reranked", "transform")}
+            for arm in arms_of(config)
         },
         "question_sets": summary["question_sets"],
         "retrieval": summary["retrieval"],
@@ -82,6 +90,7 @@ def build(
             + audit.read_questions(folders["audit"], config.corpus)
         ),
         "training": training,
+        "choices": {stage: _read(folders[stage] / file) for stage, file in _CHOICES.items() if stage in folders},
         "stages": [{key: stage[key] for key in ("name", "key", "seconds", "cached")} for stage in stages],
         "chosen": _chosen(choice),
         "settings": config.model_dump(mode="json"),
@@ -146,7 +155,9 @@ def _row(
     relevant = {item.chunk_id for item in question.evidence}
     whole = {item.document_id for item in question.evidence if item.chunk_id is None}
     arms = {}
-    for arm in arms_with("hybrid"):  # every arm that there may be; what was not scored is not there
+    for arm in arms_with(
+        "hybrid", plugins.names("query transform")
+    ):  # every arm that there may be; what was not scored is not there
         item = answered.get((question.id, arm.name))
         if item is not None:
             passages = [

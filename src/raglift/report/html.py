@@ -32,6 +32,11 @@ _METRICS = (
     *("exact_match", "token_f1", "rouge_l", "semantic_similarity", "abstention", "seconds"),
 )
 _LOWER_IS_BETTER = {"seconds"}
+_CHOICES = {
+    "fusion_base": "Words and the base embedding model",
+    "fusion_tuned": "Words and the tuned embedding model",
+    "transforms": "Questions in other words",
+}
 _CURVE_POINTS = 400  # more points than a plot has pixels only make the file larger
 
 
@@ -42,8 +47,9 @@ def render(report: dict[str, Any], questions: Sequence[dict[str, Any]]) -> str:
 
     Args:
         report: What `report.json` holds: `run`, `verdict`, `created`, `arms`, `question_sets`, `retrieval`,
-            `response`, `verdicts`, `funnel`, `audit`, `training`, `stages`, `chosen`, `settings`, `versions`. A part
-            that is missing or empty is left out or said to be missing; a score that is None is shown as a dash.
+            `response`, `verdicts`, `funnel`, `audit`, `training`, `choices`, `stages`, `chosen`, `settings`,
+            `versions`. A part that is missing or empty is left out or said to be missing; a score that is None is shown
+            as a dash.
         questions: One dictionary a question: `id`, `question_set`, `question`, `answers`, `answerable`, `kind` and
             `arms`, which maps an arm to its `answer`, `passages` (`chunk_id`, `source`, `text`, `relevant`, `score`)
             and `scores`. The text of a passage is stored once, however many arms found it.
@@ -99,6 +105,11 @@ def _view(report: dict[str, Any]) -> dict[str, Any]:
         "panels": panels(verdicts, family),
         "metrics": sorted(metrics, key=_metric_key),
         "training": [_training(name, part) for name, part in sorted(_part(report, "training").items()) if part],
+        "choices": [
+            {"title": title, **_part(report, "choices")[stage]}
+            for stage, title in _CHOICES.items()
+            if stage in _part(report, "choices")
+        ],
         "funnel": _funnel(report.get("funnel") or []),
         "audit": report.get("audit") or [],
         "settings": _flatten(_part(report, "settings")),

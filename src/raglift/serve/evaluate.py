@@ -18,7 +18,7 @@ from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import find_model
 from raglift.progress import Progress
 from raglift.records import Document, QAPair, content_id
-from raglift.serve.parts import limits, pipelines
+from raglift.serve.parts import Indexes, limits, pipelines
 from raglift.serve.result import RunResult
 from raglift.workspace import hold
 
@@ -49,7 +49,8 @@ def evaluate_on(result: RunResult, data: Path, display: Progress | None = None) 
     key = stage_key("evaluation_on", stage.VERSION, {"name": name}, inputs)
 
     def write(out: Path) -> None:
-        stores = {which: result.store(which) for which in ("base", "tuned")}
+        both = ("base", "tuned")
+        indexes = Indexes({w: result.store(w) for w in both}, result.bm25, {w: result.fusion(w) for w in both})
         document_of = {chunk.id: chunk.document_id for chunk in result.corpus.chunks}
         similarity = Encoder(
             load_encoder(find_model(config.evaluation.similarity_model).path, result.runtime), result.runtime
@@ -58,7 +59,7 @@ def evaluate_on(result: RunResult, data: Path, display: Progress | None = None) 
             config.evaluation,
             limits(config),
             {name: questions},
-            pipelines(result.models, stores, result.corpus),
+            pipelines(result.models, indexes, result.corpus),
             document_of,
             similarity,
             Job(out, config.seed, display),

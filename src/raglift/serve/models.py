@@ -9,7 +9,9 @@ from typing import Any, Protocol, Self, TypeVar
 
 from raglift import plugins
 from raglift.config import Config
-from raglift.evaluation.arms import Arm, arms_with
+from raglift.evaluation.arms import Arm, arms_of
+from raglift.index.rewording import transform_of
+from raglift.index.transforms._base import QueryTransform
 from raglift.models.chat import render_chat
 from raglift.models.device import Runtime
 from raglift.models.embedding import LiftEmbedding
@@ -66,7 +68,12 @@ class Models:
     @property
     def arms(self) -> tuple[Arm, ...]:
         """What the run compares."""
-        return arms_with(self._config.rerank.first_stage if self._config.rerank is not None else None)
+        return arms_of(self._config)
+
+    @cached_property
+    def transforms(self) -> dict[str, QueryTransform]:
+        """What puts questions in other words, by name."""
+        return {spec.name: transform_of(spec) for spec in self._config.retrieval.transforms}
 
     def add(self, outcome: Outcome) -> None:
         """Make a training's outcome known: from now on there is a tuned variant."""

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from llama_index.core import VectorStoreIndex
-from llama_index.core.base.base_retriever import BaseRetriever
 
 from raglift.artifacts import Artifact, Store
 from raglift.config import Config, config_from_dict
 from raglift.corpus.stage import Corpus
 from raglift.errors import UserError
-from raglift.evaluation.arms import RERANKED, Arm, arm_named, arms_with
-from raglift.index.ranking import Bm25
-from raglift.index.rerankers import LiftReranker, RerankingRetriever
-from raglift.index.retrievers import Bm25Retriever, HybridRetriever
+from raglift.evaluation.arms import RERANKED, Arm, arm_named, arms_of
+from raglift.index import fusion_stage
+from raglift.index.bm25 import Bm25
+from raglift.index.dense import Dense
+from raglift.index.first_stage import FirstStage
+from raglift.index.fusions._base import Fusion
+from raglift.index.rerankers import LiftReranker
+from raglift.index.retriever import LiftRetriever
+from raglift.index.rewording import by_generator
 from raglift.index.store import FaissStore
 from raglift.models.device import Runtime, resolve
 from raglift.models.embedding import LiftEmbedding
@@ -157,8 +161,7 @@ class RunResult:
 
     @property
     def _arms(self) -> tuple[Arm, ...]:
-        rerank = self.config.rerank
-        return arms_with(rerank.first_stage if rerank is not None else None)
+        return arms_of(self.config)
 
     def artifact(self, stage: str) -> Artifact:
         """A stage's finished artifact, its files checked.
@@ -239,7 +242,11 @@ class RunResult:
     @cached_property
     def bm25(self) -> Bm25:
         """BM25 over the run's chunks."""
-        return Bm25([chunk.id for chunk in self.corpus.chunks], [chunk.text for chunk in self.corpus.chunks])
+        return Bm25.load(self.artifact("bm25").path)
+
+    def fusion(self, which: str) -> Fusion:
+        """How rankings of the "base" or the "tuned" embedding model go together with BM25's."""
+        return fusion_stage.load(self.artifact(f"fusion_{which}").path)
 
     def _arm(self, name: str | None) -> Arm:
         name = name or self.chosen_arm
@@ -283,7 +290,7 @@ class RunResult:
         chosen = self._arm(arm)
         return VectorStoreIndex.from_vector_store(self.store(chosen.embedding), embed_model=self.embedding(chosen.name))
 
-    def retriever(self, arm: str | None = None, top_k: int | None = None) -> BaseRetriever:
+    def retriever(self, arm: str | None = None, top_k: int | None = None) -> LiftRetriever:
         """The arm's retriever; `top_k` passages, as many as the language model reads by default.
 
         Raises:
@@ -293,11 +300,14 @@ class RunResult:
         top_k = top_k or self.config.retrieval.top_k
         if chosen.retrieval == "none":
             raise UserError(f"The arm {chosen.name!r} does not retrieve.", "It answers from memory.")
-        reranker = self.models.reranker() if chosen.reranked else None
-        if reranker is None or self.config.rerank is None:
-            return self._first_stage(chosen, top_k)
-        first = self._first_stage(chosen, self.config.rerank.depth)
-        return RerankingRetriever(first, self.reranker(chosen.name, top_k))
+        nodes = self.store("base" if chosen.embedding == "none" else chosen.embedding).get_nodes()
+        found = LiftRetriever(self._first_stage(chosen), {node.node_id: node for node in nodes}, top_k)
+        if chosen.transform:
+            write = by_generator(self.models.generator("base"), self.config.seed)
+            return found.with_transform(self.models.transforms[chosen.transform], write)
+        if self.config.rerank is None or not chosen.reranked or self.models.reranker() is None:
+            return found
+        return found.with_reranker(self.reranker(chosen.name, top_k), self.config.rerank.depth)
 
     def reranker(self, arm: str | None = None, top_k: int | None = None) -> LiftReranker:
         """The arm's reranker, which keeps `top_k` passages, as many as the language model reads by default.
@@ -317,16 +327,14 @@ class RunResult:
             )
         return LiftReranker(found, top_k or self.config.retrieval.top_k, str(self.models.path("rerank", "tuned")))
 
-    def _first_stage(self, chosen: Arm, top_k: int) -> BaseRetriever:
+    def _first_stage(self, chosen: Arm) -> FirstStage:
         """What finds the arm's passages, before they are put in another order."""
-        settings = self.config.retrieval
-        if chosen.retrieval == "dense":
-            return self.index(chosen.name).as_retriever(similarity_top_k=top_k)
-        nodes = {node.node_id: node for node in self.store("base").get_nodes()}
-        if chosen.retrieval == "bm25":
-            return Bm25Retriever(self.bm25, nodes, top_k)
-        dense = self.index(chosen.name).as_retriever(similarity_top_k=settings.depth)
-        return HybridRetriever(dense, self.bm25, nodes, top_k, settings.depth, settings.rrf_k)
+        which, dense = chosen.embedding, None
+        if which != "none":
+            dense = Dense.of_store(self.models.encoder(which), self.store(which))
+        bm25 = None if chosen.retrieval == "dense" else self.bm25
+        found = FirstStage(dense, bm25, self.config.retrieval.depth)
+        return replace(found, fusion=self.fusion(which)) if chosen.retrieval == "hybrid" else found
 
     def query_engine(self, arm: str | None = None) -> LiftQueryEngine:
         """The arm as a query engine, the chosen arm by default.

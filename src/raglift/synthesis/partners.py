@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from raglift.corpus.stage import Corpus
-from raglift.index.ranking import Bm25
+from raglift.index.bm25 import Bm25
 from raglift.records import Chunk
 from raglift.synthesis.evidence import evidence_texts
 from raglift.synthesis.kinds._base import QuestionKind

@@ -12,15 +12,18 @@ from pathlib import Path
 from raglift.artifacts import write_json
 from raglift.config import RerankConfig
 from raglift.corpus.stage import Corpus
+from raglift.index.dense import by_cosine
 from raglift.index.first_stage import FirstStage
+from raglift.index.first_stage import asked as searches_of
 from raglift.index.ranking import Ranking
+from raglift.index.store import FaissStore
 from raglift.job import Job
 from raglift.records import Chunk, QAPair
 from raglift.synthesis.hard_negatives import Miner, save_pairs
 from raglift.synthesis.training_sets import embedding_pairs
 from raglift.training.pairs import Pair
 
-VERSION = 1
+VERSION = 2
 _DEPTH = 100
 _BLOCK = 256
 _TRIES = 20
@@ -60,13 +63,17 @@ def build(
     corpus: Corpus,
     questions: Sequence[QAPair],
     first: FirstStage,
+    store: FaissStore,
     job: Job,
 ) -> None:
     """Write the dataset `pairs` (training lists), dev.json (the first stage's rankings) and funnel.json.
 
     Args:
         questions: The synthetic questions of every split.
+        first: Finds passages; it has a dense side.
+        store: That side's index.
     """
+    assert first.dense is not None
     trained = [question for question in questions if question.split == "train"]
     miner = ListMiner(corpus, trained, settings.hard_negatives, settings.hard_negative_ceiling)
     pairs = embedding_pairs(trained, corpus)
@@ -76,7 +83,8 @@ def build(
         for start in range(0, len(pairs), _BLOCK):
             block = pairs[start : start + _BLOCK]
             asked = [pair.query for pair in block]
-            rankings = first.by_cosine(asked, first.rankings(asked, max(_DEPTH, settings.depth)))
+            ranked = first.rankings(searches_of(asked), max(_DEPTH, settings.depth))
+            rankings = by_cosine(first.dense, store, asked, ranked)
             for pair, ranking in zip(block, rankings, strict=True):
                 found.append(miner.with_random(miner.mine(pair, ranking), settings.random_negatives, rng))
                 bar.advance()
@@ -84,8 +92,8 @@ def build(
     save_pairs(lists, job.out / "pairs")
     sets = [_dev(asked, settings.dev_questions, job.seed) for asked in (corpus.human, questions)]
     told = [[q.id for q in asked] for asked in sets]
-    ranked = [first.rankings([q.question for q in asked], settings.depth) if asked else [] for asked in sets]
-    write_json(job.out / "dev.json", [dict(zip(*both, strict=True)) for both in zip(told, ranked, strict=True)])
+    dev = [first.rankings(searches_of([q.question for q in asked]), settings.depth) for asked in sets]
+    write_json(job.out / "dev.json", [dict(zip(*both, strict=True)) for both in zip(told, dev, strict=True)])
     counts = {
         "wrong passages": sum(len(pair.negatives) for pair in lists),
         "questions without a wrong passage": len(found) - len(lists),

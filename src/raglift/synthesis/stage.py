@@ -10,7 +10,8 @@ from raglift.artifacts import WORK, write_json
 from raglift.config import SynthesisConfig
 from raglift.corpus.stage import Corpus
 from raglift.errors import UserError
-from raglift.index.ranking import Bm25, Ranking, dense_rankings
+from raglift.index.bm25 import Bm25
+from raglift.index.ranking import Ranking, dense_rankings
 from raglift.index.store import FaissStore
 from raglift.job import Job
 from raglift.journal import Journal

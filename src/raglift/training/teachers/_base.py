@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from raglift.index.ranking import Bm25
+from raglift.index.bm25 import Bm25
 from raglift.index.store import FaissStore
 from raglift.models.device import Runtime
 from raglift.models.encoder import Encoder

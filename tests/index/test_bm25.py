@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import bm25s
 import numpy as np
@@ -13,7 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from llama_index.core.schema import TextNode
 
-from raglift.index.ranking import Bm25, dense_rankings, fuse
+from raglift.config_fields import LANGUAGES
+from raglift.errors import UserError
+from raglift.index.bm25 import ANY, Bm25
+from raglift.index.ranking import dense_rankings
 from raglift.index.store import FaissStore
 from tests.tiny import QUESTIONS, SENTENCES
 
@@ -75,15 +82,72 @@ def test_chunks_without_words_do_no_harm(texts: list[str]) -> None:
     assert Bm25([str(row) for row in range(len(texts))], texts).rankings(["snow", "the"], 5) == [(), ()]
 
 
-def test_fusion_by_hand() -> None:
-    dense = (("a", 0.9), ("b", 0.8), ("c", 0.7))
-    sparse = (("c", 12.0), ("d", 3.0))
-    fused = fuse([dense, sparse], depth=3, k=60)
-    assert [name for name, _ in fused] == ["c", "a", "b"]  # b and d tie at rank 2: the id decides
-    assert [score for _, score in fused] == pytest.approx([1 / 63 + 1 / 61, 1 / 61, 1 / 62])
-    assert [name for name, _ in fuse([dense, sparse], depth=10, k=60)] == ["c", "a", "b", "d"]
-    assert [name for name, _ in fuse([dense, sparse], depth=2, k=0)] == ["c", "a"]
-    assert fuse([(), ()], 5) == ()
+@given(documents, st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".join))
+def test_the_first_ranks_do_not_depend_on_how_many_are_asked_for(texts: list[str], query: str) -> None:
+    bm25 = Bm25([str(row) for row in range(len(texts))], texts)
+    whole = bm25.rankings([query], len(texts))[0]
+    for depth in range(1, len(texts) + 1):
+        assert bm25.rankings([query], depth)[0] == whole[:depth]
+
+
+@pytest.mark.parametrize("texts", [SENTENCES, ["the of and", "?"], [""]])
+@pytest.mark.parametrize("language", ["english", "german", "any"])
+def test_what_is_saved_ranks_alike_and_holds_no_pickle(texts: list[str], language: str, tmp_path: Path) -> None:
+    built = Bm25([f"c{row}" for row in range(len(texts))], texts, language)
+    built.save(tmp_path)
+    loaded = Bm25.load(tmp_path)
+    asked = [question for question, _ in QUESTIONS]
+    assert loaded.rankings(asked, 5) == built.rankings(asked, 5)
+    assert len(loaded) == len(texts)
+    for file in tmp_path.glob("*.npy"):
+        np.load(file, allow_pickle=False)
+    assert {file.suffix for file in tmp_path.iterdir()} <= {".npy", ".json"}
+
+
+def test_a_pickled_or_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no sound BM25 index"):
+        Bm25.load(tmp_path)
+    Bm25(["a"], ["snow"]).save(tmp_path)
+    np.save(tmp_path / "data.csc.index.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(UserError, match="no sound BM25 index") as caught:
+        Bm25.load(tmp_path)
+    assert "allow_pickle" in caught.value.why
+
+
+def test_the_same_chunks_give_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from raglift.index.bm25 import Bm25; from tests.tiny import SENTENCES;"
+        "Bm25([str(i) for i in range(len(SENTENCES))], SENTENCES).save(Path(sys.argv[1]))"
+    )
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / seed)], check=True, env=environment, timeout=120)
+    first, second = ({f.name: f.read_bytes() for f in (tmp_path / seed).iterdir()} for seed in ("1", "2"))
+    assert first == second
+    assert len(first) > 4
+
+
+def test_words_are_stemmed_and_dropped_in_their_own_language() -> None:
+    texts = ["Die Häuser stehen am Hafen.", "Der Wind weht über das Meer."]
+    german = Bm25(["a", "b"], texts, "german").rankings(["Haus am Meer der Hafens"], 2)[0]
+    assert [name for name, _ in german] == ["a", "b"]
+    assert Bm25(["a", "b"], texts, "german").rankings(["der die das am"], 2) == [()]
+    assert Bm25(["a", "b"], texts, "any").rankings(["Hafens"], 2) == [()]
+    assert [name for name, _ in Bm25(["a", "b"], texts, "any").rankings(["die"], 2)[0]] == ["a"]
+    with pytest.raises(UserError, match="knows no language 'klingon'"):
+        Bm25(["a"], ["x"], "klingon")
+
+
+def test_the_config_knows_the_languages_that_there_are() -> None:
+    assert set(LANGUAGES) == {ANY, *Stemmer.algorithms()} - {"porter"}
+
+
+def test_how_far_it_is_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raglift.index.bm25._BLOCK", 4)
+    told: list[int] = []
+    cut = Bm25([str(row) for row in range(10)], SENTENCES, advance=told.append)
+    assert told == [4, 4, 2]
+    assert cut.rankings(SENTENCES, 3) == Bm25([str(row) for row in range(10)], SENTENCES).rankings(SENTENCES, 3)
 
 
 def test_dense_rankings_are_cosines_best_first() -> None:

@@ -1,33 +1,24 @@
-"""Retrievers give LlamaIndex its own objects."""
+"""The index stage: every chunk, once, as LlamaIndex's node."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from llama_index.core import VectorStoreIndex
-from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.schema import NodeWithScore, QueryBundle
 
-from raglift.index.ranking import Bm25, fuse
-from raglift.index.retrievers import Bm25Retriever, HybridRetriever
-from raglift.index.stage import build, node
+from raglift.index.stage import build
 from raglift.index.store import FaissStore
-from raglift.models.embedding import LiftEmbedding
 from raglift.models.encoder import Encoder, Role, load_encoder
 from raglift.records import Chunk, IndexRef, read_jsonl
 from tests.tasks import RUNTIME, job
-from tests.tiny import QUESTIONS, SENTENCES
+from tests.tiny import SENTENCES
 
 CHUNKS = [
     Chunk(f"c{row}", f"d{row // 2}", text, 10 * row, 10 * row + len(text), {"source": f"{row}.txt"})
     for row, text in enumerate(SENTENCES)
 ]
-NODES = {chunk.id: node(chunk) for chunk in CHUNKS}
-BM25 = Bm25([chunk.id for chunk in CHUNKS], SENTENCES)
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +31,6 @@ def folder(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("index")
     build(CHUNKS, encoder, "the key", "tiny", job(out))
     return out
-
-
-@pytest.fixture
-def dense(folder: Path, encoder: Encoder, tiny_embedding: Path) -> BaseRetriever:
-    embedding = LiftEmbedding(encoder, "tiny@1", tiny_embedding)
-    index = VectorStoreIndex.from_vector_store(FaissStore.open(folder), embed_model=embedding)
-    return index.as_retriever(similarity_top_k=6)
 
 
 def test_the_stage_writes_every_chunk_and_says_whose_vectors_they_are(folder: Path, encoder: Encoder) -> None:
@@ -88,29 +72,3 @@ def test_a_node_is_its_chunk_and_shows_the_models_its_text_alone(folder: Path) -
         assert found.get_content(metadata_mode="llm") == chunk.text  # type: ignore[arg-type]
         assert found.get_content(metadata_mode="embed") == chunk.text  # type: ignore[arg-type]
         assert (found.ref_doc_id, found.metadata) == (chunk.document_id, chunk.metadata)
-
-
-def test_bm25_retrieves_nodes_with_scores() -> None:
-    retriever = Bm25Retriever(BM25, NODES, 2)
-    hits = retriever.retrieve(QUESTIONS[2][0])
-    assert all(isinstance(hit, NodeWithScore) for hit in hits)
-    assert [(hit.node.node_id, hit.score) for hit in hits] == list(BM25.rankings([QUESTIONS[2][0]], 2)[0])
-    again = asyncio.run(retriever.aretrieve(QueryBundle(QUESTIONS[2][0])))
-    assert [hit.node.node_id for hit in again] == [hit.node.node_id for hit in hits]
-    assert retriever.retrieve("the of") == []
-
-
-def test_hybrid_is_the_fusion_of_the_two(dense: BaseRetriever) -> None:
-    retriever = HybridRetriever(dense, BM25, NODES, top_k=4, depth=6, k=60)
-    for question, _ in QUESTIONS:
-        vectors = tuple((hit.node.node_id, hit.score or 0.0) for hit in dense.retrieve(question))
-        expected = fuse([vectors, BM25.rankings([question], 6)[0]], 4, 60)
-        hits = retriever.retrieve(question)
-        assert [(hit.node.node_id, hit.score) for hit in hits] == list(expected)
-        assert all(isinstance(hit, NodeWithScore) for hit in hits)
-        assert hits[0].node.get_content() in SENTENCES
-
-
-def test_hybrid_without_a_shared_word_keeps_the_dense_order(dense: BaseRetriever) -> None:
-    hits = HybridRetriever(dense, BM25, NODES, top_k=3, depth=6, k=60).retrieve("the of")
-    assert [hit.node.node_id for hit in hits] == [hit.node.node_id for hit in dense.retrieve("the of")][:3]
