@@ -11,6 +11,8 @@ import faiss
 
 from raglift.errors import UserError
 
+_NO_TABLE = faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE
+"""Of use to product quantisation by L2 distance alone, and larger than the file."""
 _SLACK = 1_000_000
 """Bytes beside a file's size that a vector in it may take."""
 
@@ -38,11 +40,14 @@ def read_index(path: Path, mapped: bool = False) -> Any:
 
     Raises:
         UserError: The file is no index, or is cut off.
+        MemoryError: It does not fit.
     """
     try:
         with _limited(path):
-            return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
-    except (RuntimeError, MemoryError) as error:
+            return faiss.read_index(str(path), _NO_TABLE | (faiss.IO_FLAG_MMAP_IFC if mapped else 0))
+    except RuntimeError as error:
+        if "bad_alloc" in str(error):
+            raise MemoryError(f"{path} does not fit into memory") from error
         raise UserError(
             f"{path} cannot be read as a FAISS index.", _first_line(error), "Put the whole file back, or build it anew."
         ) from error
