@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from raglift import plugins
 from raglift.index.kinds._base import ApproximateKind
 
 Vectors = NDArray[np.float32]
@@ -46,16 +45,16 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class Approximation:
-    """A filled FAISS index and what was built."""
+    """A filled FAISS index, its kind, and what was built."""
 
+    kind: ApproximateKind
     index: Any
     built: Built
 
     def candidates(self, queries: Vectors, depth: int, selector: Any) -> Positions:
         """Positions that are likely among the `depth` nearest, of shape (queries, more or fewer); -1 for none."""
-        kind: ApproximateKind = plugins.load("index kind", self.built.kind)
-        wanted = min(kind.candidates(depth, self.built.effort), self.index.ntotal)
-        parameters = kind.parameters(self.built.effort, wanted, selector)
+        wanted = min(self.kind.candidates(depth, self.built.effort), self.index.ntotal)
+        parameters = self.kind.parameters(self.built.effort, wanted, selector)
         found: Positions = self.index.search(queries, wanted, params=parameters)[1]
         return found
 
@@ -86,7 +85,7 @@ def fill(kind: ApproximateKind, vectors: Vectors, seed: int, advance: Callable[[
             advance(len(block))
     finally:
         faiss.omp_set_num_threads(threads)
-    return Approximation(index, Built(kind.name, count, kind.efforts[0], None))
+    return Approximation(kind, index, Built(kind.name, count, kind.efforts[0], None))
 
 
 def tuned(
@@ -99,7 +98,6 @@ def tuned(
         queries: Held-out queries of unit length, (queries, dimension); None: a hundred of the vectors, each of which
             must find its neighbours and not itself.
     """
-    kind: ApproximateKind = plugins.load("index kind", filled.built.kind)
     own: Positions | None = None
     if queries is None:
         size = min(_QUERIES, len(vectors))
@@ -107,13 +105,11 @@ def tuned(
         queries = vectors[own]
     depth = min(DEPTH + (own is not None), len(vectors))
     right = exact.search(queries, depth)[1]
-    for effort in kind.efforts:
-        built = filled.built
-        tried = Approximation(filled.index, Built(built.kind, built.count, effort, None))
+    for effort in filled.kind.efforts:
+        tried = replace(filled, built=replace(filled.built, effort=effort))
         found, _ = rescored(vectors, queries, tried.candidates(queries, depth, None), depth)
-        recall = overlap(found, right, own)
-        filled = Approximation(filled.index, Built(built.kind, built.count, effort, recall))
-        if recall >= target:
+        filled = replace(tried, built=replace(tried.built, recall=overlap(found, right, own)))
+        if filled.built.recall is not None and filled.built.recall >= target:
             break
     return filled
 

@@ -168,7 +168,5 @@ class _Lines:
 
 def _copy(node: BaseNode) -> BaseNode:
     """A copy whose text, metadata and relationships can be changed apart, without the embedding."""
-    copied = node.model_copy(update={"embedding": None})
-    copied.metadata = dict(node.metadata)
-    copied.relationships = dict(node.relationships)
-    return copied
+    own = {"embedding": None, "metadata": dict(node.metadata), "relationships": dict(node.relationships)}
+    return node.model_copy(update=own)

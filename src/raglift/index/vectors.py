@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from raglift import plugins
 from raglift.errors import UserError
 from raglift.index.approximation import Approximation, Built, Positions, Vectors, fill, rescored, tuned
 from raglift.index.choosing import AUTO, choose
@@ -181,7 +182,7 @@ class VectorTable:
             return
         self._exact = owned(self._exact)
         if self._approximation is not None:
-            self._approximation = Approximation(owned(self._approximation.index), self._approximation.built)
+            self._approximation = replace(self._approximation, index=owned(self._approximation.index))
         self._mapped = False
 
     def write(self, folder: Path) -> None:
@@ -210,7 +211,8 @@ class VectorTable:
         table._rows, table.next_row = np.where(rows >= 0, rows, ~rows), next_row
         table._exact, table._mapped = exact, mapped
         if built is not None:
-            table._approximation = Approximation(read_index(folder / APPROXIMATE_FILE, mapped), built)
+            kind: ApproximateKind = plugins.load("index kind", built.kind)
+            table._approximation = Approximation(kind, read_index(folder / APPROXIMATE_FILE, mapped), built)
         if not isinstance(exact, faiss.IndexFlat) or {exact.ntotal, table.index.ntotal} != {len(table._rows)}:
             raise UserError(
                 f"The files in {folder} do not belong together.", "They hold different numbers of vectors.", _ANEW
