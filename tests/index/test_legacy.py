@@ -106,6 +106,9 @@ def test_a_folder_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     storage.docstore.persist(str(tmp_path / "other" / "docstore.json"))
     with pytest.warns(UserWarning, match="4 vectors"), pytest.raises(UserError, match="No node"):
         FaissStore.from_llama_index(tmp_path / "other")
+    with pytest.raises(UserError, match="own FAISS store") as raised:
+        FaissStore.from_persist_dir(str(good))
+    assert "from_llama_index" in raised.value.fix
     (good / "id_map.json").write_text("{}")
     with pytest.raises(UserError, match="has no ids"):
         FaissStore.from_llama_index(good)

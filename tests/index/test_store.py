@@ -134,6 +134,13 @@ def test_empty_lists_of_ids_mean_any_as_llama_index_passes_them() -> None:
     assert len(filled().query(query).ids or []) == 6
 
 
+def test_rows_that_are_not_there_are_not_found_under_another() -> None:
+    store = filled(8)
+    store.delete_nodes(["n1"])
+    store.delete_nodes(["n2", "n3"])
+    assert store.search(vector_of(1)[None], 9, [1, 2, 99, 4])[0].tolist() == [[4]]
+
+
 def test_get_nodes_by_id_and_metadata() -> None:
     store = FaissStore(dimension=WIDTH)
     nodes = [node_of(f"n{row}", colour=COLOURS[row % 3]) for row in range(6)]

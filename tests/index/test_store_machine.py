@@ -188,7 +188,7 @@ class Compared(RuleBasedStateMachine):
 
 
 TestFlat = Compared.TestCase
-TestFlat.settings = settings(max_examples=800, stateful_step_count=12, deadline=None)
+TestFlat.settings = settings(max_examples=500, stateful_step_count=12, deadline=None)
 
 
 def approximate(name: str) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from raglift import plugins
 from raglift.errors import UserError
 from raglift.index.kinds._base import ApproximateKind, IndexKind
@@ -30,12 +32,11 @@ def choose(asked: str, count: int, dimension: int, memory_mb: int | None = None)
             preference that fits; where none fits, the smallest.
         memory_mb: Megabytes that the part which every search reads may take; None: any number.
     """
-    flat: IndexKind = plugins.load("index kind", "flat")
+    kinds = _kinds()
+    flat = kinds["flat"]
     if asked != AUTO:
-        named: IndexKind = plugins.load("index kind", asked)
-        return named if _enough(named, count) else flat
-    kinds: list[IndexKind] = [plugins.load("index kind", name) for name in plugins.names("index kind")]
-    trained = sorted((kind for kind in kinds if _enough(kind, count)), key=lambda kind: kind.preference)
+        return kinds[asked] if _enough(kinds[asked], count) else flat
+    trained = sorted((kind for kind in kinds.values() if _enough(kind, count)), key=lambda kind: kind.preference)
     fitting = [
         kind for kind in trained if memory_mb is None or count * kind.bytes_each(dimension) <= memory_mb * 1_000_000
     ]
@@ -44,6 +45,11 @@ def choose(asked: str, count: int, dimension: int, memory_mb: int | None = None)
     if count <= EXACT:
         return fitting[0]
     return next((kind for kind in fitting if kind is not flat), flat)
+
+
+@cache
+def _kinds() -> dict[str, IndexKind]:
+    return {name: plugins.load("index kind", name) for name in plugins.names("index kind")}
 
 
 def _enough(kind: IndexKind, count: int) -> bool:

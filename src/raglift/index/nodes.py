@@ -158,6 +158,8 @@ class _Lines:
     def __init__(self, path: Path, rows: Sequence[int], ends: Sequence[int]) -> None:
         with path.open("rb") as file:
             self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if ends else b""
+        if len(self._data) != (ends[-1] if ends else 0):
+            raise ValueError(f"{path} is not as long as its lines")
         self._rows = np.array(rows, dtype=np.int64)
         self._ends = np.array([0, *ends], dtype=np.int64)
 

@@ -117,11 +117,14 @@ def open_version(root: Path, read: Callable[[Version], Opened], verify: bool = T
                 f"There is no index in {root}.", f"{root / POINTER} is missing.", "Check the path, or build the index."
             )
         try:
-            return str(pointer["version"]), read(_version(root, pointer, verify))
+            version = _version(root, pointer, verify)
+            return str(pointer["version"]), read(version)
         except FileNotFoundError as error:
             missing = error
             if _pointer(root) == pointer:
                 break  # nobody has replaced it: it really is missing
+        except (ValueError, KeyError, TypeError, EOFError) as error:  # sealed, but not by this program
+            raise _damaged(root / str(pointer["version"]), f"{type(error).__name__}: {error}") from error
     raise _damaged(Path(missing.filename or root), "It is missing.") from missing
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from raglift.errors import UserError
 from raglift.index.approximation import Built
+from raglift.index.checks import check_model, check_not_legacy, only_local
 from raglift.index.choosing import AUTO, check_kind
 from raglift.index.mmr import mmr_order
 from raglift.index.nodes import NodeTable
@@ -42,7 +43,7 @@ class FaissStore(BasePydanticVectorStore):
 
     LlamaIndex's own FAISS stores cannot delete or filter, or number their rows anew after a delete and then return
     the wrong node; here a row's id grows with every add and is never given twice. A store may be searched by many
-    threads; change it from one while none searches.
+    threads; change or persist it from one while none searches.
 
     Args:
         dimension: Of the vectors.
@@ -294,7 +295,7 @@ class FaissStore(BasePydanticVectorStore):
         Raises:
             UserError: Another process is writing there or has written since this store was opened, or the disk is full.
         """
-        _only_local(fs)
+        only_local(fs)
         if self._table.wanted() is not None:
             self.build()
         root = Path(persist_path).absolute()
@@ -335,16 +336,19 @@ class FaissStore(BasePydanticVectorStore):
 
         def read(version: Version) -> FaissStore:
             facts = version.facts
-            _check_model(version.path, facts["settings"], fingerprint, dimension)
+            check_model(version.path, facts["settings"], fingerprint, dimension)
             for path in () if trusted else sorted(version.path.glob("*.faiss")):
                 examine(path)
             store = cls(**facts["settings"])
             built = None if facts["built"] is None else Built(**facts["built"])
             store._table = VectorTable.read(version.path, store._plan(), facts["next_row"], built, mapped)
             store._nodes = NodeTable.read(version.path)
+            if store._table.dimension != store.dimension or not np.array_equal(store._table.rows, store._nodes.rows):
+                raise ValueError("vectors and nodes do not belong together")
             return store
 
         root = Path(folder).absolute()
+        check_not_legacy(root)
         name, store = open_version(root, read)
         store._origin = (root, name)
         return store
@@ -352,13 +356,13 @@ class FaissStore(BasePydanticVectorStore):
     @classmethod
     def from_persist_path(cls, persist_path: str, fs: Any = None) -> FaissStore:
         """`open`, by the name that LlamaIndex's stores have for it."""
-        _only_local(fs)
+        only_local(fs)
         return cls.open(persist_path)
 
     @classmethod
     def from_persist_dir(cls, persist_dir: str, namespace: str = "default", fs: Any = None) -> FaissStore:
         """The store in a folder that `StorageContext.persist` wrote."""
-        _only_local(fs)
+        only_local(fs)
         return cls.open(Path(persist_dir) / PERSISTED.format(namespace=namespace))
 
     @classmethod
@@ -380,27 +384,3 @@ class FaissStore(BasePydanticVectorStore):
         store = cls(dimension=vectors.shape[1], **settings)
         store.add_vectors(nodes, vectors)
         return store
-
-
-def _only_local(fs: Any) -> None:
-    if fs is not None and "file" not in (fs.protocol if isinstance(fs.protocol, tuple | list) else [fs.protocol]):
-        raise UserError(
-            f"The index cannot be kept on {fs.protocol}.",
-            "FAISS reads and writes local files.",
-            "Persist into a local folder and copy that.",
-        )
-
-
-def _check_model(path: Path, settings: dict[str, Any], fingerprint: str | None, dimension: int | None) -> None:
-    held = settings["fingerprint"]
-    wrong = ""
-    if dimension is not None and dimension != settings["dimension"]:
-        wrong = f"It holds vectors of {settings['dimension']}, the model makes vectors of {dimension}."
-    elif fingerprint is not None and fingerprint != held:
-        wrong = f"It was built with {held or 'a model that it does not name'}, and is asked with {fingerprint}."
-    if wrong:
-        raise UserError(
-            f"The index in {path.parent} belongs to another embedding model.",
-            wrong,
-            "Use that model, or build the index anew with this one.",
-        )

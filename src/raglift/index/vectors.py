@@ -94,6 +94,11 @@ class VectorTable:
         if np.count_nonzero(~self._alive) > _DEAD * len(self._alive):
             self._compact()
 
+    @property
+    def rows(self) -> Positions:
+        """Every row that is not deleted, rising."""
+        return self._rows[self._alive]
+
     def vectors(self, rows: Positions) -> Vectors:
         """Their vectors, (rows, dimension)."""
         return self._view()[self._positions(rows)]
@@ -137,8 +142,8 @@ class VectorTable:
     def _allowed(self, among: Positions | None) -> NDArray[np.bool_]:
         if among is None:
             return self._alive
-        allowed = np.zeros(len(self._alive), np.bool_)
-        allowed[self._positions(among)] = True
+        allowed = np.isin(self._rows, among)
+        allowed &= self._alive
         return allowed
 
     def _positions(self, rows: Positions) -> Positions:
