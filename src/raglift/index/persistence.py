@@ -173,6 +173,8 @@ def _sweep(root: Path, kept: str) -> None:
     for path in [*root.glob("v[0-9]*"), *root.glob(".v*.partial")]:
         if path.name != kept and path.is_dir():
             shutil.rmtree(path, ignore_errors=True)  # a system that locks open files: the next writer tries again
+    for path in root.glob(f".{POINTER}.*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
