@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import faiss
@@ -103,6 +104,17 @@ def test_a_store_that_outgrows_its_index_builds_it_again() -> None:
     assert store.wanted() == "ivf_flat"
     store.search(vectors[:1], 3)
     assert store.built.count == 6000
+
+
+def test_many_threads_search_while_the_first_of_them_builds() -> None:
+    vectors = clustered(8000)
+    store = store_of(vectors, "hnsw")
+    store.delete_nodes([str(row) for row in range(500)])
+    assert store.wanted() == "hnsw"
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda row: store.search(vectors[row : row + 1], 5)[0].tolist(), range(1000, 1064)))
+    assert [rows[0][0] for rows in found] == list(range(1000, 1064))
+    assert found == [store.search(vectors[row : row + 1], 5)[0].tolist() for row in range(1000, 1064)]
 
 
 @pytest.mark.parametrize("kind", APPROXIMATE)

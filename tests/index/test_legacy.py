@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,12 @@ def test_nodes_and_vectors_are_those_of_the_folder(metric: str, trusted: bool, t
         assert found.similarities == pytest.approx([1], abs=1e-5)
     store.delete("d0")
     assert len(store) == 3
+
+
+def test_their_package_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = persisted(tmp_path, faiss.IndexFlatL2(WIDTH))
+    monkeypatch.setitem(sys.modules, "llama_index.vector_stores.faiss", None)
+    assert texts_of(FaissStore.from_llama_index(folder)) == sorted(TEXTS)
 
 
 def map_folder(folder: Path, delete: list[str]) -> Path:
