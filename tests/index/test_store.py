@@ -137,7 +137,10 @@ def test_empty_lists_of_ids_mean_any_as_llama_index_passes_them() -> None:
 def test_rows_that_are_not_there_are_not_found_under_another() -> None:
     store = filled(8)
     store.delete_nodes(["n1"])
+    assert store.client.ntotal == 8, "so few are not taken out"
+    assert store.search(vector_of(1)[None], 9, [1, 4])[0].tolist() == [[4]]
     store.delete_nodes(["n2", "n3"])
+    assert store.client.ntotal == 5
     assert store.search(vector_of(1)[None], 9, [1, 2, 99, 4])[0].tolist() == [[4]]
 
 

@@ -20,6 +20,8 @@ from raglift.index.filtering import Columns, Mask
 NODES_FILE = "nodes.jsonl"
 ROWS_FILE = "rows.json"
 
+Rows = NDArray[np.int64]
+
 
 class NodeTable:
     """Row id -> node, in the order of the rows. A node that is given away is a copy: changing it changes nothing here.
@@ -31,15 +33,14 @@ class NodeTable:
         self._row_of: dict[str, int] = {}  # in the order of rows, as are the others
         self._id_of: dict[int, str] = {}
         self._document_of: dict[int, str | None] = {}
+        self._rows_in: dict[str | None, dict[int, None]] = {}  # of a document, in order
         self._nodes: dict[int, BaseNode] = {}
         self._lines: _Lines | None = None
         self._columns: Columns | None = None
+        self._every: Rows | None = None
 
     def __len__(self) -> int:
         return len(self._id_of)
-
-    def __contains__(self, node_id: object) -> bool:
-        return node_id in self._row_of
 
     def row(self, node_id: str) -> int:
         """The row of a node id; KeyError where there is none."""
@@ -58,16 +59,24 @@ class NodeTable:
         for row, node in zip(rows, nodes, strict=True):
             self._row_of[node.node_id] = row
             self._id_of[row] = node.node_id
-            self._document_of[row] = node.ref_doc_id
+            self._file(row, node.ref_doc_id)
             self._nodes[row] = _copy(node)
-        self._columns = None
+        self._columns = self._every = None
+
+    def _file(self, row: int, document: str | None) -> None:
+        self._document_of[row] = document
+        self._rows_in.setdefault(document, {})[row] = None
 
     def remove(self, rows: Iterable[int]) -> None:
         """Remove rows, all of which are here."""
         for row in rows:
-            del self._row_of[self._id_of.pop(row)], self._document_of[row]
+            del self._row_of[self._id_of.pop(row)]
+            document = self._document_of.pop(row)
+            del self._rows_in[document][row]
+            if not self._rows_in[document]:
+                del self._rows_in[document]
             self._nodes.pop(row, None)
-        self._columns = None
+        self._columns = self._every = None
 
     def rows_of(self, node_ids: Iterable[str]) -> list[int]:
         """The rows of those of the node ids that are here, rising."""
@@ -78,21 +87,19 @@ class NodeTable:
         node_ids: Sequence[str] | None = None,
         documents: Sequence[str] | None = None,
         filters: MetadataFilters | None = None,
-    ) -> NDArray[np.int64]:
+    ) -> Rows:
         """The rows of nodes that meet every condition that is not None, rising.
 
         Raises:
             UserError: A filter's value does not fit its operator.
         """
-        mask = None if filters is None or not filters.filters else self._by_metadata(filters)
-        ids = list(self._id_of) if node_ids is None else self.rows_of(node_ids)
-        rows = np.array(ids, dtype=np.int64)
+        rows = self.rows
+        if filters is not None and filters.filters:
+            rows = rows[self._by_metadata(filters)]
+        if node_ids is not None:
+            rows = _both(rows, self.rows_of(node_ids))
         if documents is not None:
-            wanted = set(documents)
-            rows = rows[np.array([self._document_of[row] in wanted for row in rows.tolist()], dtype=np.bool_)]
-        if mask is not None:
-            every = np.fromiter(self._id_of, np.int64, len(self._id_of))
-            rows = rows[mask[np.searchsorted(every, rows)]]
+            rows = _both(rows, [row for each in set(documents) for row in self._rows_in.get(each, ())])
         return rows
 
     def _by_metadata(self, filters: MetadataFilters) -> Mask:
@@ -142,14 +149,17 @@ class NodeTable:
         rows: list[int] = columns["rows"]
         table._id_of = dict(zip(rows, columns["nodes"], strict=True))
         table._row_of = dict(zip(columns["nodes"], rows, strict=True))
-        table._document_of = dict(zip(rows, columns["documents"], strict=True))
+        for row, document in zip(rows, columns["documents"], strict=True):
+            table._file(row, document)
         table._lines = _Lines(folder / NODES_FILE, rows, columns["ends"])
         return table
 
     @property
-    def rows(self) -> NDArray[np.int64]:
+    def rows(self) -> Rows:
         """Every row, rising."""
-        return np.fromiter(self._id_of, np.int64, len(self._id_of))
+        if self._every is None:
+            self._every = np.fromiter(self._id_of, np.int64, len(self._id_of))
+        return self._every
 
 
 class _Lines:
@@ -166,6 +176,10 @@ class _Lines:
     def line(self, row: int) -> bytes:
         place = int(np.searchsorted(self._rows, row))
         return bytes(self._data[int(self._ends[place]) : int(self._ends[place + 1])])
+
+
+def _both(rows: Rows, others: Sequence[int]) -> Rows:
+    return np.intersect1d(rows, np.array(others, dtype=np.int64), assume_unique=True)
 
 
 def _copy(node: BaseNode) -> BaseNode:

@@ -142,9 +142,11 @@ class VectorTable:
     def _allowed(self, among: Positions | None) -> NDArray[np.bool_]:
         if among is None:
             return self._alive
-        allowed = np.isin(self._rows, among)
-        allowed &= self._alive
-        return allowed
+        positions = np.minimum(self._positions(among), max(0, len(self._rows) - 1))
+        here = positions[self._rows[positions] == among] if len(self._rows) else positions[:0]
+        allowed = np.zeros(len(self._alive), np.bool_)
+        allowed[here] = True
+        return allowed & self._alive
 
     def _positions(self, rows: Positions) -> Positions:
         return np.searchsorted(self._rows, rows)
