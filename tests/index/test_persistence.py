@@ -97,7 +97,7 @@ def test_every_file_is_checked(tmp_path: Path) -> None:
     checked = [file for file in files if file.name != LOCK]
     assert {file.name for file in checked} == {
         *("current.json", "manifest.json", "vectors.faiss", "approximate.faiss"),
-        *("positions.npy", "nodes.jsonl", "rows.json"),
+        *("positions.npy", "nodes.jsonl", "metadata.jsonl", "rows.json"),
     }
     for number, file in enumerate(checked):
         for damage in ("changed", "missing"):
@@ -129,7 +129,7 @@ def test_an_empty_folder_and_a_later_format_are_said(tmp_path: Path) -> None:
         FaissStore.open(tmp_path)
 
 
-@pytest.mark.parametrize("wrong", ["rows.json", "nodes.jsonl", "positions.npy", "facts"])
+@pytest.mark.parametrize("wrong", ["rows.json", "nodes.jsonl", "metadata.jsonl", "positions.npy", "facts"])
 def test_files_that_are_sealed_but_do_not_belong_together_are_refused(wrong: str, tmp_path: Path) -> None:
     store_of(1, 30).persist(str(tmp_path / "one"))
     store_of(2, 20).persist(str(tmp_path / "two"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import mmap
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from raglift.index.filtering import Columns, Mask
 
 NODES_FILE = "nodes.jsonl"
+METADATA_FILE = "metadata.jsonl"
 ROWS_FILE = "rows.json"
 
 Rows = NDArray[np.int64]
@@ -35,7 +38,7 @@ class NodeTable:
         self._document_of: dict[int, str | None] = {}
         self._rows_in: dict[str | None, dict[int, None]] = {}  # of a document, in order
         self._nodes: dict[int, BaseNode] = {}
-        self._lines: _Lines | None = None
+        self._saved: _Saved | None = None
         self._columns: Columns | None = None
         self._every: Rows | None = None
 
@@ -93,14 +96,15 @@ class NodeTable:
         Raises:
             UserError: A filter's value does not fit its operator.
         """
-        rows = self.rows
+        parts: list[Rows] = []
         if filters is not None and filters.filters:
-            rows = rows[self._by_metadata(filters)]
+            parts.append(self.rows[self._by_metadata(filters)])
         if node_ids is not None:
-            rows = _both(rows, self.rows_of(node_ids))
+            parts.append(np.array(self.rows_of(node_ids), np.int64))
         if documents is not None:
-            rows = _both(rows, [row for each in set(documents) for row in self._rows_in.get(each, ())])
-        return rows
+            within = [row for each in set(documents) for row in self._rows_in.get(each, ())]
+            parts.append(np.array(sorted(within), np.int64))
+        return reduce(_both, parts) if parts else self.rows
 
     def _by_metadata(self, filters: MetadataFilters) -> Mask:
         if self._columns is None:
@@ -108,38 +112,37 @@ class NodeTable:
         return self._columns.mask(filters)
 
     def _metadata(self, row: int) -> dict[str, Any]:
-        if row in self._nodes or self._lines is None:
+        if row in self._nodes or self._saved is None:
             return self._nodes[row].metadata
-        metadata: dict[str, Any] = json.loads(self._lines.line(row))[DATA_KEY].get("metadata") or {}
+        metadata: dict[str, Any] = json.loads(self._saved.metadata.line(row))
         return metadata
 
     def _held(self, row: int) -> BaseNode:
         if row not in self._nodes:
-            if self._lines is None or row not in self._id_of:
+            if self._saved is None or row not in self._id_of:
                 raise KeyError(row)
-            self._nodes[row] = json_to_doc(json.loads(self._lines.line(row)))
+            self._nodes[row] = json_to_doc(json.loads(self._saved.nodes.line(row)))
         return self._nodes[row]
 
     def write(self, folder: Path) -> None:
-        """Write a line of JSON a node, and the rows with where their lines end."""
-        ends: list[int] = []
-        with (folder / NODES_FILE).open("wb") as file:
+        """Write a line of JSON a node, one of its metadata (a filter reads no more), and the rows with their ids."""
+        with (folder / NODES_FILE).open("wb") as nodes, (folder / METADATA_FILE).open("wb") as metadata:
             for row in self._id_of:
-                file.write(self._line(row))
-                ends.append(file.tell())
+                node, about = self._written(row)
+                nodes.write(node)
+                metadata.write(about)
         columns = {
             "rows": list(self._id_of),
             "nodes": list(self._id_of.values()),
             "documents": list(self._document_of.values()),
-            "ends": ends,
         }
         (folder / ROWS_FILE).write_text(json.dumps(columns, separators=(",", ":")), encoding="ascii")
 
-    def _line(self, row: int) -> bytes:
-        if row not in self._nodes and self._lines is not None:
-            return self._lines.line(row)
-        text = json.dumps(doc_to_json(self._nodes[row]), ensure_ascii=False, sort_keys=True)
-        return text.encode("utf-8", "surrogatepass") + b"\n"
+    def _written(self, row: int) -> tuple[bytes, bytes]:
+        if row not in self._nodes and self._saved is not None:
+            return self._saved.nodes.line(row), self._saved.metadata.line(row)
+        node = doc_to_json(self._nodes[row])
+        return _line(node), _line(node[DATA_KEY].get("metadata") or {})
 
     @classmethod
     def read(cls, folder: Path) -> NodeTable:
@@ -151,7 +154,7 @@ class NodeTable:
         table._row_of = dict(zip(columns["nodes"], rows, strict=True))
         for row, document in zip(rows, columns["documents"], strict=True):
             table._file(row, document)
-        table._lines = _Lines(folder / NODES_FILE, rows, columns["ends"])
+        table._saved = _Saved(_Lines(folder / NODES_FILE, rows), _Lines(folder / METADATA_FILE, rows))
         return table
 
     @property
@@ -162,14 +165,23 @@ class NodeTable:
         return self._every
 
 
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """What an opened store has on disk of its nodes."""
+
+    nodes: _Lines
+    metadata: _Lines
+
+
 class _Lines:
     """The lines of a file, by row; the file stays open, so that a later version does not take it away."""
 
-    def __init__(self, path: Path, rows: Sequence[int], ends: Sequence[int]) -> None:
+    def __init__(self, path: Path, rows: Sequence[int]) -> None:
         with path.open("rb") as file:
-            self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if ends else b""
-        if len(self._data) != (ends[-1] if ends else 0):
-            raise ValueError(f"{path} is not as long as its lines")
+            self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+        ends = np.flatnonzero(np.frombuffer(self._data, np.uint8) == ord("\n")) + 1
+        if len(ends) != len(rows):
+            raise ValueError(f"{path} has {len(ends)} lines for {len(rows)} rows")
         self._rows = np.array(rows, dtype=np.int64)
         self._ends = np.array([0, *ends], dtype=np.int64)
 
@@ -178,8 +190,12 @@ class _Lines:
         return bytes(self._data[int(self._ends[place]) : int(self._ends[place + 1])])
 
 
-def _both(rows: Rows, others: Sequence[int]) -> Rows:
-    return np.intersect1d(rows, np.array(others, dtype=np.int64), assume_unique=True)
+def _line(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _both(rows: Rows, others: Rows) -> Rows:
+    return np.intersect1d(rows, others, assume_unique=True)
 
 
 def _copy(node: BaseNode) -> BaseNode:
