@@ -144,6 +144,18 @@ def test_rows_that_are_not_there_are_not_found_under_another() -> None:
     assert store.search(vector_of(1)[None], 9, [1, 2, 99, 4])[0].tolist() == [[4]]
 
 
+def test_a_filter_sees_what_was_added_and_deleted_since_the_last(tmp_path: Path) -> None:
+    store = filled(3)
+    store.persist(str(tmp_path))
+    for held in (store, FaissStore.open(tmp_path)):
+        assert [node.node_id for node in held.get_nodes(filters=colour_filter("red"))] == ["n0", "n1", "n2"]
+        held.add_vectors([node_of("n1", colour="blue"), node_of("new")], np.array([vector_of(1), vector_of(9)]))
+        assert [node.node_id for node in held.get_nodes(filters=colour_filter("red"))] == ["n0", "n2", "new"]
+        held.delete_nodes(["n2"])
+        assert [node.node_id for node in held.get_nodes(filters=colour_filter("red"))] == ["n0", "new"]
+        assert [node.node_id for node in held.get_nodes(filters=colour_filter("blue"))] == ["n1"]
+
+
 def test_get_nodes_by_id_and_metadata() -> None:
     store = FaissStore(dimension=WIDTH)
     nodes = [node_of(f"n{row}", colour=COLOURS[row % 3]) for row in range(6)]

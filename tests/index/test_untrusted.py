@@ -53,6 +53,17 @@ def test_a_hostile_file_is_refused_and_this_process_lives(damage: str, tmp_path:
     assert raised.value.why
 
 
+def test_an_index_that_faiss_accepts_and_that_leads_astray_is_refused(tmp_path: Path) -> None:
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(8), 8, 2, faiss.METRIC_INNER_PRODUCT)
+    vectors = np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32)
+    index.train(vectors)
+    index.add_with_ids(vectors, np.arange(100) + 10**6)  # positions that are not there
+    write_index(index, tmp_path / "index")
+    assert read_index(tmp_path / "index").ntotal == 100
+    with pytest.raises(UserError, match="is not opened"):
+        examine(tmp_path / "index")
+
+
 def test_a_child_that_takes_too_long_or_too_much_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "index", 20_000)
     monkeypatch.setattr(untrusted, "_SECONDS", 0.0)
