@@ -149,7 +149,9 @@ def test_a_filter_sees_what_was_added_and_deleted_since_the_last(tmp_path: Path)
     store.persist(str(tmp_path))
     for held in (store, FaissStore.open(tmp_path)):
         assert [node.node_id for node in held.get_nodes(filters=colour_filter("red"))] == ["n0", "n1", "n2"]
-        held.add_vectors([node_of("n1", colour="blue"), node_of("new")], np.array([vector_of(1), vector_of(9)]))
+        held.add_vectors([node_of("new")], vector_of(9)[None])
+        assert [node.node_id for node in held.get_nodes(filters=colour_filter("red"))] == ["n0", "n1", "n2", "new"]
+        held.add_vectors([node_of("n1", colour="blue")], vector_of(1)[None])
         assert [node.node_id for node in held.get_nodes(filters=colour_filter("red"))] == ["n0", "n2", "new"]
         held.delete_nodes(["n2"])
         assert [node.node_id for node in held.get_nodes(filters=colour_filter("red"))] == ["n0", "new"]
