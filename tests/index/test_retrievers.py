@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from llama_index.core import VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
+from raglift import plugins
+from raglift.config_schema import IndexConfig
 from raglift.index.ranking import Bm25, fuse
 from raglift.index.retrievers import Bm25Retriever, HybridRetriever
 from raglift.index.stage import build, node
@@ -83,6 +86,21 @@ def test_blocks_that_were_encoded_before_an_interruption_are_not_encoded_again(
     assert {"vectors.faiss", "nodes.jsonl", "index.json"} <= {name.name for name in written}
     for name in written:
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_stage_builds_the_kind_of_the_config_and_says_what_it_finds(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(plugins.load("index kind", "hnsw")), "least", 5)
+    said: list[str] = []
+    made = job(tmp_path)
+    made.display.say = said.append  # type: ignore[method-assign]
+    build(CHUNKS, encoder, "the key", "tiny", made, IndexConfig(kind="hnsw", recall=0.5))
+    assert json.loads((tmp_path / "index.json").read_text())["kind"] == "hnsw"
+    store = FaissStore.open(tmp_path, fingerprint="the key")
+    assert store.built is not None
+    assert (store.built.kind, store.built.count, store.recall) == ("hnsw", 10, 0.5)
+    assert any("of the exact best ten" in line for line in said)
 
 
 def test_a_node_is_its_chunk_and_shows_the_models_its_text_alone(folder: Path) -> None:
