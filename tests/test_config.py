@@ -100,7 +100,7 @@ VALID = "data: {documents: d}\n"
             ["a.yaml:3: unknown key 'chunk_tokens' (did you mean 'corpus.chunk_tokens'?)"],
         ),
         (VALID + "data2: {x: 1}\n", ["a.yaml:2: unknown key 'data2' (did you mean 'data'?)"]),
-        (VALID + "index:\n  zzz: 1\n", ["a.yaml:3: unknown key 'index.zzz' (known: kind, nudge)"]),
+        (VALID + "index:\n  zzz: 1\n", ["a.yaml:3: unknown key 'index.zzz' (known: kind, memory_mb, recall, nudge)"]),
         (
             VALID + "corpus:\n  chunk_tokens: 3\n",
             ["a.yaml:3: corpus.chunk_tokens must be greater than or equal to 16, not 3"],

@@ -172,16 +172,16 @@ def test_a_run_that_is_killed_again_and_again_ends_like_one_that_was_not(
 def test_a_flipped_byte_is_named_and_mended(config: dict[str, Any], finished: Path) -> None:
     workspace = finished / "indexes"
     before = contents(workspace)
-    damaged = next(workspace.glob("index_tuned/*/index.faiss"))
+    damaged = next(workspace.glob("index_tuned/*/v000001/vectors.faiss"))
     data = bytearray(damaged.read_bytes())
     data[len(data) // 2] ^= 1
     damaged.write_bytes(bytes(data))
     run = raglift.open_run("tiny", workspace)
-    with pytest.raises(UserError, match=r"index\.faiss is damaged"):
+    with pytest.raises(UserError, match=r"vectors\.faiss is damaged"):
         run.retriever("tuned_both")
     words = [word for word in command(config, finished) if word != "--quiet"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert "index.faiss is damaged. Building it again." in done.stderr
+    assert "vectors.faiss is damaged. Building it again." in done.stderr
     assert contents(workspace) == before
 
 

@@ -45,7 +45,7 @@ def test_a_headed_and_nudged_run_serves_what_it_scored(
     stages = [stage["name"] for stage in run.report["stages"]]
     assert stages[stages.index("index_tuned") + 1] == "nudge"
     base, tuned = (run.artifact(f"index_{which}").path for which in ("base", "tuned"))
-    for file in ("index.faiss", "nodes.jsonl", "index.json"):
+    for file in ("v000001/vectors.faiss", "v000001/nodes.jsonl", "index.json"):
         assert (base / file).read_bytes() == (tuned / file).read_bytes()
     assert run.report["training"]["index"]["chosen"].startswith("NUDGE-M ")
     ids = [chunk.id for chunk in run.corpus.chunks]

@@ -14,7 +14,7 @@ import raglift
 ROOT = Path(raglift.__file__).parent
 LAYERS = (
     ("records", "errors", "abstention", "journal"),
-    ("config", "artifacts", "plugins", "progress", "job", "workspace"),
+    ("config", "artifacts", "plugins", "progress", "job", "workspace", "confined", "child"),
     ("corpus", "models", "training", "index", "evaluation"),
     ("strategies", "prompting", "synthesis"),
     ("report", "release", "serve", "engines", "exchange"),

@@ -44,7 +44,8 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file or a folder is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -107,7 +108,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             with suppress(OSError):
                 temporary.unlink()
             raise
-        _sync(path.parent)
+        sync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -260,12 +261,12 @@ def _finish(stage: str, key: str, partial: Path, folder: Path, seconds: float) -
             path for top in partial.iterdir() if top not in skipped for path in (top, *top.rglob("*")) if path.is_file()
         )
         for path in paths:
-            _sync(path)
+            sync(path)
         files = {_relative(path, partial): file_sha256(path) for path in paths}
         content = {"stage": stage, "key": key, "seconds": round(seconds, 3), "files": files}
         write_json(partial / MANIFEST, content | {"sha256": _seal(content)})
         if (partial / WORK).exists():  # only now: until here a full disk or a crash loses no work
             shutil.rmtree(partial / WORK)
         os.replace(partial, folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     return Artifact(stage, key, folder, seconds, cached=False)

@@ -66,6 +66,16 @@ def _plugin(kind: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _auto_or_plugin(kind: str) -> AfterValidator:
+    def check(name: str) -> str:
+        known = ["auto", *plugins.names(kind)]
+        if name not in known:
+            raise wrong(f"{name!r} is neither 'auto' nor an {kind} ({plugins.nearest(name, known)})")
+        return name
+
+    return AfterValidator(check)
+
+
 def _path(name: str) -> str:
     if "\0" in name:
         raise wrong(f"{shown(name)} is no path: it holds a zero byte")
@@ -185,6 +195,7 @@ RetrievalMetric = Annotated[str, AfterValidator(_retrieval_metric)]
 Language = Annotated[str, AfterValidator(_language)]
 Chunker = Annotated[str, _plugin("chunker")]
 Prompt = Annotated[str, _plugin("prompt")]
+AutoIndexKind = Annotated[str, _auto_or_plugin("index kind")]
 QuestionKind = Annotated[str, _plugin("question kind")]
 PromptStyle = Annotated[str, _plugin("prompt style")]
 QuestionFilter = Annotated[str, _plugin("question filter")]

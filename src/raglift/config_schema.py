@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from raglift import plugins
 from raglift.config_fields import (
     AutoFloat,
+    AutoIndexKind,
     AutoInt,
     Chunker,
     Count,
@@ -270,8 +271,13 @@ class RerankConfig(TuningConfig):
 class IndexConfig(Section):
     """The vector index."""
 
-    kind: Literal["flat"] = "flat"
-    """Exact search over all vectors."""
+    kind: AutoIndexKind = "auto"
+    """How vectors are searched: "flat" is exact; "hnsw", "ivf_flat", "scalar", "ivf_pq" and "binary" find candidates
+    whose exact cosines are then compared; "auto" is exact up to 100,000 passages and then goes by `memory_mb`."""
+    memory_mb: Count | None = None
+    """Most megabytes that "auto" lets the part take which every search reads; null: any number."""
+    recall: PositiveShare = 0.95
+    """Share of the exact best ten that an index which is not exact must find when it is built."""
     nudge: Literal["M", "N"] | None = None
     """Whether passages' vectors in the tuned index move toward the training questions that they answer: by at most a
     distance ("M"), or keeping unit length ("N"); the development split chooses how far. null: they stay."""

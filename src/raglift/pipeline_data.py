@@ -120,7 +120,7 @@ class DataStages:
             if which != "base" and key == self._models.passages_key("base"):
                 index_stage.copy(self._stores["base"], key, job)
             else:
-                index_stage.build(self._loaded.chunks, self._models.encoder(which), key, which, job)
+                index_stage.build(self._loaded.chunks, self._models.encoder(which), key, which, job, self._config.index)
 
         artifact = self._runner.stage(
             f"index_{which}",
@@ -129,7 +129,7 @@ class DataStages:
             {"corpus": corpus.key, "embedding": key},
             write,
         )
-        self._stores[which] = FaissStore.open(artifact.path)
+        self._stores[which] = FaissStore.open(artifact.path, fingerprint=key)
         return artifact
 
     def _tune_writer(self, corpus: Artifact) -> None:

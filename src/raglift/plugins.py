@@ -29,6 +29,7 @@ FOLDERS = {
     "document reader": "corpus/readers",
     "response metric": "evaluation/metrics",
     "exchange format": "exchange/formats",
+    "index kind": "index/kinds",
 }
 """Kind of plug-in -> folder under the package."""
 

@@ -14,8 +14,9 @@ from typing import ClassVar
 
 import pytest
 
+from raglift.child import Child
 from raglift.config import Config, ReadingConfig, config_from_dict
-from raglift.corpus import documents, parsing, stage
+from raglift.corpus import documents, stage
 from raglift.corpus.documents import LeftOut, read
 from raglift.corpus.parsing import Parser
 from raglift.corpus.readers._reader import TOO_HUNGRY, TOO_LARGE, TOO_SLOW, Limits
@@ -61,7 +62,7 @@ def test_a_file_that_crashes_a_fresh_child_is_left_out(tmp_path: Path, monkeypat
     with Parser(Limits()) as parser:
         start = parser._start
 
-        def dying() -> parsing._Child:
+        def dying() -> Child:
             child = start()
             child._process.kill()
             child._process.wait()
@@ -111,10 +112,8 @@ def test_a_child_that_does_not_start_is_said(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_child_cannot_write_files(tmp_path: Path) -> None:
-    code = (
-        "import sys; from raglift.corpus import parse_child as c; from raglift.corpus.readers._reader import Limits; "
-    )
-    code += f"c._restrict(Limits()); open({str(tmp_path / 'x')!r}, 'w').write('x' * 9999)"
+    code = "import sys; from raglift import confined; "
+    code += f"confined.restrict(1024); open({str(tmp_path / 'x')!r}, 'w').write('x' * 9999)"
     pytest.importorskip("resource")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "File too large" in done.stderr

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from raglift import plugins
+from raglift.config_schema import IndexConfig
 from raglift.index.stage import build
 from raglift.index.store import FaissStore
 from raglift.models.encoder import Encoder, Role, load_encoder
@@ -62,8 +65,26 @@ def test_blocks_that_were_encoded_before_an_interruption_are_not_encoded_again(
     seen[:] = [0]
     build(CHUNKS, Stopping(encoder.model, RUNTIME), "the key", "tiny", job(tmp_path / "cut"))
     assert seen == [0, 4, 2]
-    for name in ("index.faiss", "index.json"):
+    names = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*.*") if path.is_file())
+    written = [name for name in names if name.parts[0] != "work"]
+    assert {"vectors.faiss", "nodes.jsonl", "index.json"} <= {name.name for name in written}
+    for name in written:
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_stage_builds_the_kind_of_the_config_and_says_what_it_finds(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(plugins.load("index kind", "hnsw")), "least", 5)
+    said: list[str] = []
+    made = job(tmp_path)
+    made.display.say = said.append  # type: ignore[method-assign]
+    build(CHUNKS, encoder, "the key", "tiny", made, IndexConfig(kind="hnsw", recall=0.5))
+    assert json.loads((tmp_path / "index.json").read_text())["kind"] == "hnsw"
+    store = FaissStore.open(tmp_path, fingerprint="the key")
+    assert store.built is not None
+    assert (store.built.kind, store.built.count, store.recall) == ("hnsw", 10, 0.5)
+    assert any("of the exact best ten" in line for line in said)
 
 
 def test_a_node_is_its_chunk_and_shows_the_models_its_text_alone(folder: Path) -> None:

@@ -190,5 +190,5 @@ def test_without_development_questions_nothing_moves(tmp_path: Path) -> None:
 def test_two_builds_write_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         built("N", 3, tmp_path / name)
-    for file in ("index.faiss", "nodes.jsonl", nudge_stage.FILE):
+    for file in ("v000001/vectors.faiss", "v000001/nodes.jsonl", nudge_stage.FILE):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()

@@ -6,18 +6,14 @@ process starts quickly and leaves its memory to the file.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import signal
-import struct
 import sys
-import time
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 from raglift import plugins
+from raglift.confined import serve
 from raglift.corpus.readers import _rows, _text
 from raglift.corpus.readers._reader import (
     DAMAGED,
@@ -33,28 +29,11 @@ from raglift.corpus.readers._reader import (
     UnreadableError,
 )
 
-OUT_OF_MEMORY = 77
-"""Exit status of a process that ran into its memory limit."""
-HEADER = struct.Struct(">Q")
-"""The length in bytes of the JSON message that follows."""
-
 
 def main() -> None:
     """Serve requests on standard input until it ends. The limits are the last argument, as JSON."""
     limits = Limits(**json.loads(sys.argv[-1]))
-    out = os.fdopen(os.dup(1), "wb")
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)  # a library that prints must not be taken for an answer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told too, and ends this process
-    sys.dont_write_bytecode = True
-    _restrict(limits)
-    _send(out, {"ready": True})
-    for line in sys.stdin.buffer:
-        _allow_cpu(limits)
-        try:
-            _send(out, answer(json.loads(line), limits))
-        except MemoryError:
-            os._exit(OUT_OF_MEMORY)
+    serve(lambda request: answer(request, limits), limits.seconds, limits.memory_mb)
 
 
 def answer(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
@@ -139,31 +118,3 @@ def _gathered(pieces: Iterator[Piece], limits: Limits) -> Iterator[tuple[str, li
         current = (piece.key, [piece.text] if piece.text else [], piece.metadata)
     if current is not None:
         yield current
-
-
-def _restrict(limits: Limits) -> None:
-    """Limit memory, and forbid writing files and dumping core, where the system can."""
-    try:
-        import resource
-    except ImportError:  # Windows: the parent watches
-        return
-    for name, value in (("RLIMIT_AS", limits.memory_mb * 1_000_000), ("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0)):
-        with contextlib.suppress(ValueError, OSError):  # macOS does not take RLIMIT_AS: there too
-            kind = getattr(resource, name)
-            resource.setrlimit(kind, (value, value))
-
-
-def _allow_cpu(limits: Limits) -> None:
-    """End this process some time after its limit by itself, if nobody is left who would."""
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + limits.seconds) + 5, hard))
-
-
-def _send(out: BinaryIO, message: dict[str, Any]) -> None:
-    data = json.dumps(message, ensure_ascii=False).encode("utf-8")
-    out.write(HEADER.pack(len(data)))
-    out.write(data)
-    out.flush()

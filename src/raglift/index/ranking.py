@@ -21,7 +21,7 @@ def dense_rankings(store: FaissStore, vectors: NDArray[np.float32], depth: int) 
     """The nearest chunks to each query vector, with cosines."""
     found, scores = store.search(vectors, depth)
     return [
-        tuple((store.node(row).node_id, float(score)) for row, score in zip(rows, line, strict=True) if row >= 0)
+        tuple((store.node_id(row), float(score)) for row, score in zip(rows, line, strict=True) if row >= 0)
         for rows, line in zip(found.tolist(), scores.tolist(), strict=True)
     ]
 

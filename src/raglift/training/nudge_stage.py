@@ -15,7 +15,7 @@ from raglift.records import Chunk, QAPair
 from raglift.training.embedding_stage import DevRanking
 from raglift.training.nudge import Array, Kind, best_magnitude, moved, sums
 
-VERSION = 1
+VERSION = 2
 FILE = "nudge.json"
 BOUNDS = tuple(round(0.02 * step, 2) for step in range(1, 25))
 """As the authors try them for NUDGE-N."""
@@ -57,7 +57,7 @@ def build(
                 best, chosen, highest = candidate, name, scores[name]
             bar.advance(1)
     job.display.say(f"  {chosen} was best on the development split: {highest:.4f}")
-    new = FaissStore(dimension=store.dimension)
+    new = FaissStore(**store.settings())
     new.add_vectors([index_stage.node(chunk) for chunk in chunks], best, unit=False)
     index_stage.copy(new, embedding_key, job)
     counts = {"questions": len(taught), "passages": int(np.any(pulls, axis=1).sum())}

@@ -1,0 +1,1 @@
+"""The kinds of vector index, one file a kind."""

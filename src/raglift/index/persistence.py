@@ -1,0 +1,192 @@
+"""A folder of versions: written whole or not at all, by one process at a time, and read by any number.
+
+FOLDER/current.json     the name of the version that holds, replaced in one step
+FOLDER/v000001/         its files, and manifest.json with the sha256 of each
+FOLDER/.lock            held while a version is written
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock, Timeout
+
+from raglift.artifacts import disk_errors, file_sha256, sync, write_json
+from raglift.errors import UserError
+
+POINTER = "current.json"
+MANIFEST = "manifest.json"
+LOCK = ".lock"
+FORMAT = 1
+_PATIENCE = 0.2
+"""Seconds after which a held folder is refused."""
+_READS = 5
+"""Tries to read a version that another process replaces meanwhile."""
+
+
+Opened = TypeVar("Opened")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A finished version.
+
+    Attributes:
+        path: Its folder.
+        facts: What its writer said of it.
+    """
+
+    path: Path
+    facts: dict[str, Any]
+
+
+def write_version(root: Path, fill: Callable[[Path], dict[str, Any]], based_on: str | None) -> str:
+    """Write a new version and make it the one that holds; its name. A process that dies leaves the old one.
+
+    Args:
+        fill: Fills the folder that it is given; what it returns is kept in the manifest as facts.
+        based_on: The version that the new one was made from: where another one holds meanwhile, nothing is written.
+            None: replace whatever is there.
+
+    Raises:
+        UserError: Another process is writing or has written, or the disk is full or may not be written.
+    """
+    with disk_errors(root, "another folder"):
+        root.mkdir(parents=True, exist_ok=True)
+        with _only_writer(root):
+            current = current_version(root)
+            if based_on is not None and current != based_on:
+                raise UserError(
+                    f"{root} has changed since it was opened.",
+                    f"It was opened at {based_on} and is at {current}; writing would lose what came between.",
+                    "Open it again and repeat the change.",
+                )
+            name = _next_name(root)
+            _write(root, name, fill)
+            _sweep(root, name)
+            return name
+
+
+def _write(root: Path, name: str, fill: Callable[[Path], dict[str, Any]]) -> None:
+    partial = root / f".{name}.partial"
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir()
+    try:
+        facts = fill(partial)
+        paths = sorted(path for path in partial.iterdir() if path.is_file())
+        for path in paths:
+            sync(path)
+        files = {path.name: file_sha256(path) for path in paths}
+        write_json(partial / MANIFEST, {"format": FORMAT, "facts": facts, "files": files})
+    except BaseException:
+        with suppress(OSError):
+            shutil.rmtree(partial)
+        raise
+    os.replace(partial, root / name)
+    sync(root)
+    write_json(root / POINTER, {"version": name, "manifest": file_sha256(root / name / MANIFEST)})
+
+
+def current_version(root: Path) -> str | None:
+    """The name of the version that holds, or None."""
+    pointer = _pointer(root)
+    return None if pointer is None else str(pointer["version"])
+
+
+def open_version(root: Path, read: Callable[[Version], Opened], verify: bool = True) -> tuple[str, Opened]:
+    """The version that holds, and what `read` made of it.
+
+    Args:
+        verify: Whether every file is compared with its checksum first.
+
+    Raises:
+        UserError: There is none, or a file is missing or changed; the error names it.
+    """
+    for _ in range(_READS):
+        pointer = _pointer(root)
+        if pointer is None:
+            raise UserError(
+                f"There is no index in {root}.", f"{root / POINTER} is missing.", "Check the path, or build the index."
+            )
+        try:
+            version = _version(root, pointer, verify)
+            return str(pointer["version"]), read(version)
+        except FileNotFoundError as error:
+            missing = error
+            if _pointer(root) == pointer:
+                break  # nobody has replaced it: it really is missing
+        except (ValueError, KeyError, TypeError, EOFError) as error:  # sealed, but not by this program
+            raise _damaged(root / str(pointer["version"]), f"{type(error).__name__}: {error}") from error
+    raise _damaged(Path(missing.filename or root), "It is missing.") from missing
+
+
+def _version(root: Path, pointer: dict[str, Any], verify: bool) -> Version:
+    path = root / str(pointer["version"])
+    if path.parent != root:
+        raise _damaged(root / POINTER, "It names a folder elsewhere.")
+    if file_sha256(path / MANIFEST) != pointer["manifest"]:
+        raise _damaged(path / MANIFEST, "Its sha256 differs from what the folder says.")
+    manifest = json.loads((path / MANIFEST).read_text("utf-8"))
+    if manifest["format"] != FORMAT:
+        raise UserError(
+            f"{path} was written in format {manifest['format']}.",
+            f"This raglift reads format {FORMAT}.",
+            "Use the raglift that wrote it, or build the index anew.",
+        )
+    for name, digest in manifest["files"].items() if verify else ():
+        if file_sha256(path / name) != digest:
+            raise _damaged(path / name, "Its sha256 differs from the manifest.")
+    return Version(path, manifest["facts"])
+
+
+def _pointer(root: Path) -> dict[str, Any] | None:
+    try:
+        pointer = json.loads((root / POINTER).read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise _damaged(root / POINTER, str(error)) from error
+    if not isinstance(pointer, dict) or set(pointer) != {"version", "manifest"}:
+        raise _damaged(root / POINTER, "It does not name a version.")
+    return pointer
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(f"{path} is damaged.", why, "Put a copy of the folder back, or build the index anew.")
+
+
+def _next_name(root: Path) -> str:
+    numbers = [int(path.name[1:]) for path in root.glob("v[0-9]*") if path.name[1:].isdigit()]
+    return f"v{max(numbers, default=0) + 1:06d}"
+
+
+def _sweep(root: Path, kept: str) -> None:
+    """Remove the versions before, and what writers that died left; a reader keeps the files that it has open."""
+    for path in [*root.glob("v[0-9]*"), *root.glob(".v*.partial")]:
+        if path.name != kept and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)  # a system that locks open files: the next writer tries again
+    for path in root.glob(f".{POINTER}.*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _only_writer(root: Path) -> Iterator[None]:
+    lock = FileLock(str(root / LOCK), timeout=_PATIENCE, poll_interval=0.01)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(
+            f"Another process is writing to {root}.", "An index has one writer at a time.", "Wait for it to end."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
