@@ -109,6 +109,26 @@ def test_where_nothing_beat_the_first_stage_it_is_not_reranked(
         run.reranker()
 
 
+def test_a_language_model_puts_in_order_what_it_was_scored_on(
+    config: dict[str, Any], tmp_path: Path, tiny_llm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rerank_stage.DevScore, "first_stage", 0.0)
+    settings = {"model": str(tiny_llm), "strategies": [], "depth": 6}
+    run = raglift.run({**config, "rerank": settings, "workspace": str(tmp_path)}, quiet=True)
+    assert run.report["training"]["rerank"]["chosen"] == "base"
+    assert run.reranker().source == str(tiny_llm)
+    lines = (run.artifact("evaluation").path / "human-answered.jsonl").read_text("utf-8").splitlines()
+    ranked = {row["qa_id"]: row["ranking"] for row in map(json.loads, lines) if row["arm"] == "reranked"}
+    for number, (question, _) in enumerate(QUESTIONS):
+        if f"q{number}" in ranked:
+            hits = run.retriever("reranked", top_k=6).retrieve(question)
+            assert [hit.score for hit in hits] == pytest.approx([s for _, s in ranked[f"q{number}"]], abs=1e-4)
+            assert [hit.node.node_id for hit in hits] == [chunk_id for chunk_id, _ in ranked[f"q{number}"]]
+    assert ranked
+    with pytest.raises(UserError, match="is not tuned as a reranker"):
+        raglift.run({**config, "rerank": {"model": str(tiny_llm)}, "workspace": str(tmp_path)}, quiet=True)
+
+
 def test_a_reranker_changes_no_other_stage(config: dict[str, Any], tmp_path: Path) -> None:
     without = {key: value for key, value in config.items() if key != "rerank"}
     keys = []
