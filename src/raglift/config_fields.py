@@ -111,6 +111,13 @@ def _shares(value: object) -> object:
     return value
 
 
+def _ingredients(value: object) -> object:
+    if value is not None and value != "auto" and not isinstance(value, list):
+        raise wrong(f"must be 'auto', null or a list of keys that the recipe may change, not {shown(value)}")
+    _distinct(value, "a key that the recipe may change, or 'auto'")
+    return value
+
+
 _COMMON_METRICS = ["nDCG@10", "RR@10", "R@5", "R@10", "P@5", "Success@5", "AP", "Rprec"]
 
 
@@ -168,6 +175,9 @@ Weight = Annotated[float, Field(gt=0, le=1e300)]
 AutoFloat = Annotated[float | Literal["auto"], _auto_or(float)]
 Sweep = Annotated[list[Positive] | Literal["auto"] | None, BeforeValidator(_rates)]
 Curve = Annotated[bool | list[PositiveShare], BeforeValidator(_shares)]
+Ingredients = Annotated[
+    list[Annotated[str, _plugin("recipe ingredient")]] | Literal["auto"] | None, BeforeValidator(_ingredients)
+]
 AutoInt = Annotated[int | Literal["auto"], _auto_or(int)]
 RetrievalMetric = Annotated[str, AfterValidator(_retrieval_metric)]
 Chunker = Annotated[str, _plugin("chunker")]
