@@ -15,7 +15,8 @@ def view(part: Mapping[str, Any]) -> dict[str, Any]:
     """What the template shows of a training's `sweep`, `recipe`, `curve` and `test`, as report.json holds them.
 
     Returns:
-        `sweep` and `curve`, rows as they are; `recipe`, its record; `figures`, the learning curve on each set of questions.
+        `sweep` and `curve`, rows as they are; `recipe`, its record; `figures`, the learning curve on each
+        set of questions.
     """
     points = [row for row in part.get("curve") or [] if finite(row.get("share")) is not None]
     base = next((row.get("dev") for row in part.get("candidates") or [] if row.get("name") == _BASE), None)
