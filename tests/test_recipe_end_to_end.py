@@ -12,6 +12,7 @@ import pytest
 import raglift
 from raglift.cli_output import trial_tables
 from raglift.training import embedding_stage
+from raglift.training.gains import Gain, Judge
 from raglift.workspace import RUNS, STATE
 from tests.small_runs import small_config
 
@@ -113,12 +114,24 @@ def _check_choice(whole: Any, recipe: dict[str, Any], stages: dict[str, Any]) ->
     assert ("hard_negatives (recipe: 2)" in stages) != mined
 
 
-def test_what_was_trained_without_a_recipe_is_its_first_training(config: dict[str, Any], tmp_path: Path) -> None:
+def test_a_run_goes_on_with_what_was_taken(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = run(config, tmp_path, recipe=None)
     assert "recipe" not in plain.report["training"]["embedding"]
+    monkeypatch.setattr(Judge, "gain", lambda *_: Gain(0.1, 0.05, 0.15, 0.01))
     found = run(config, tmp_path, recipe=["hard_negatives"], learning_curve=[0.5])
     stages = {stage["name"]: stage for stage in found.report["stages"]}
-    keys = {stage["key"]: stage["cached"] for stage in found.report["stages"]}
-    assert keys[plain.artifact("embedding").key]
+    training = found.report["training"]["embedding"]
+    assert training["recipe"]["settings"] == {"hard_negatives": 2}
+    first = stages["embedding (recipe: as written)"]
+    assert (first["key"], first["cached"]) == (plain.artifact("embedding").key, True), "it is found again"
+    assert "hard_negatives" in stages
+    assert "hard_negatives (recipe: 2)" not in stages
+    assert {"hard negatives", "pairs without a hard negative"} <= {row["reason"] for row in found.report["funnel"]}
     assert "embedding (0.5 of the data)" in stages
-    assert [row["share"] for row in found.report["training"]["embedding"]["curve"]] == [0.5, 1.0]
+    assert [row["share"] for row in training["curve"]] == [0.5, 1.0]
+
+    alone = run(config, tmp_path, recipe=None, hard_negatives=2)
+    assert alone.artifact("embedding").key == stages["embedding"]["key"], "the training that it would be alone"
+    assert all(stage["cached"] for stage in alone.report["stages"] if stage["name"].startswith("embedding"))
