@@ -371,7 +371,7 @@ def test_further_trainings_that_make_no_sense(written: str, expected: str, tmp_p
 )
 def test_a_recipe_that_makes_no_sense(written: str, expected: str, tmp_path: Path) -> None:
     told = mistakes(VALID + f"embedding: {{{written}}}\n", tmp_path)
-    assert f"1 problem:\n  a.yaml:2: {expected}" in told
+    assert f"The configuration has a problem:\n  a.yaml:2: {expected}" in told
 
 
 def test_a_recipe_is_of_the_embedding_model(tmp_path: Path) -> None:
