@@ -119,13 +119,14 @@ def test_a_run_goes_on_with_what_was_taken(
 ) -> None:
     plain = run(config, tmp_path, recipe=None)
     assert "recipe" not in plain.report["training"]["embedding"]
+    written = plain.artifact("embedding").key  # read now: the next run has the same name
     monkeypatch.setattr(Judge, "gain", lambda *_: Gain(0.1, 0.05, 0.15, 0.01))
     found = run(config, tmp_path, recipe=["hard_negatives"], learning_curve=[0.5])
     stages = {stage["name"]: stage for stage in found.report["stages"]}
     training = found.report["training"]["embedding"]
     assert training["recipe"]["settings"] == {"hard_negatives": 2}
     first = stages["embedding (recipe: as written)"]
-    assert (first["key"], first["cached"]) == (plain.artifact("embedding").key, True), "it is found again"
+    assert (first["key"], first["cached"]) == (written, True), "it is found again"
     assert "hard_negatives" in stages
     assert "hard_negatives (recipe: 2)" not in stages
     assert {"hard negatives", "pairs without a hard negative"} <= {row["reason"] for row in found.report["funnel"]}
