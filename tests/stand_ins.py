@@ -17,6 +17,7 @@ NAMES = {
     "question filter": ["length", "round_trip"],
     "prompt style": ["few_shot", "walkthrough"],
     "prompt": ["grounded"],
+    "recipe ingredient": ["epochs", "learning_rate", "strategies"],
     "response metric": ["abstention", "exact_match", "rouge_l", "semantic_similarity", "token_f1"],
 }
 

@@ -346,6 +346,43 @@ def test_further_trainings_that_make_no_sense(written: str, expected: str, tmp_p
     assert f"a.yaml:2: {expected}" in told
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("recipe: always", "embedding.recipe must be 'auto', null or a list of keys that the recipe may change"),
+        ("recipe: []", "embedding.recipe must not be empty: name a key that the recipe may change, or 'auto'"),
+        ("recipe: [epochs, epochs]", "embedding.recipe names one of them twice: ['epochs', 'epochs']"),
+        (
+            "recipe: [epoch]",
+            "embedding.recipe must name keys that the recipe may change, not 'epoch' (did you mean 'epochs'?)\n",
+        ),
+        (
+            "recipe: [3]",
+            "embedding.recipe must name keys that the recipe may change, not 3 (known: epochs, learning_rate, strat",
+        ),
+        ("recipe_trials: 0", "embedding.recipe_trials must be greater than or equal to 1, not 0"),
+        ("recipe: auto, strategies: []", "embedding.recipe has nothing to train: embedding.strategies is empty"),
+        (
+            "recipe: auto, sweep: auto",
+            "embedding.sweep and embedding.recipe exclude each other: the recipe tries learning rates too; set one",
+        ),
+        ("recipe: [epochs], sweep: [1e-4]", "embedding.sweep and embedding.recipe exclude each other"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense(written: str, expected: str, tmp_path: Path) -> None:
+    told = mistakes(VALID + f"embedding: {{{written}}}\n", tmp_path)
+    assert f"The configuration has a problem:\n  a.yaml:2: {expected}" in told
+
+
+def test_a_recipe_is_of_the_embedding_model(tmp_path: Path) -> None:
+    assert "a.yaml:2: unknown key 'llm.recipe'" in mistakes(VALID + "llm: {recipe: auto}\n", tmp_path)
+    path = tmp_path / "a.yaml"
+    path.write_text(VALID + "embedding: {recipe: [learning_rate, strategies], recipe_trials: 3}\n")
+    config = load_config([path])
+    assert config.embedding.recipe == ["learning_rate", "strategies"]
+    assert config_from_dict(config.model_dump(mode="json")) == config
+
+
 def test_a_sweep_around_no_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Strategy, "learning_rate", lambda self, target: None, raising=False)
     told = mistakes(VALID + "llm: {sweep: auto, strategies: [l2_sp]}\n", tmp_path)

@@ -59,6 +59,10 @@ _NOT_WRITABLE = (
 )
 
 
+class DiskError(UserError):
+    """The disk is full, or may not be written: whatever is tried next would fail as well."""
+
+
 @contextmanager
 def disk_errors(folder: Path, instead: str = "another `workspace`") -> Iterator[None]:
     """Turn what writing into `folder` raises, where the disk is full or may not be written, into a `UserError`.
@@ -74,15 +78,15 @@ def disk_errors(folder: Path, instead: str = "another `workspace`") -> Iterator[
         if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
             raise _full(folder) from error
         if number in _NOT_WRITABLE:
-            raise UserError(
+            raise DiskError(
                 f"Cannot write to {folder}.", str(error), f"Choose {instead}, or mend its permissions."
             ) from error
         raise
 
 
-def _full(folder: Path) -> UserError:
+def _full(folder: Path) -> DiskError:
     free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free / 1e6
-    return UserError(
+    return DiskError(
         f"The disk that holds {folder} is full.",
         f"{free:.0f} MB are free.",
         "Free some space and run the same command again: it goes on from the last finished unit of work.",

@@ -62,7 +62,7 @@ def _score(score: dict[str, Any] | None) -> str:
 
 
 def trial_tables(report: dict[str, Any]) -> list[Table]:
-    """The learning rates that were tried and the learning curves, where a report has any."""
+    """The learning rates that were tried, the learning curves and the recipe, where a report has any."""
     tables = []
     for target, found in report.get("training", {}).items():
         for key, title, first in (
@@ -73,7 +73,17 @@ def trial_tables(report: dict[str, Any]) -> list[Table]:
             rows = [[_cell(row.get(column)) for column in columns] for row in found.get(key) or ()]
             if rows:
                 tables.append(Table(f"{title}, {target}", columns, rows))
+        if found.get("recipe"):
+            tables.append(_recipe_table(target, found["recipe"]))
     return tables
+
+
+def _recipe_table(target: str, recipe: dict[str, Any]) -> Table:
+    """What a recipe tried, and what it left out with the reason in the last column."""
+    columns = ("tried", "dev", "chosen", "against", "delta", "ci_low", "ci_high", "p", "seconds", "kept")
+    rows = [[_cell(row.get(column)) for column in columns] for row in recipe["trials"]]
+    rows += [[row["tried"], *[""] * (len(columns) - 2), f"not tried: {row['why']}"] for row in recipe["left_out"]]
+    return Table(f"recipe, {target}: {', '.join(recipe['taken']) or 'the settings as written'}", columns, rows)
 
 
 def _cell(value: Any) -> str:

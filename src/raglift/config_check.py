@@ -197,11 +197,15 @@ def _without_depth(strategies: Sequence[tuple[int, str, Any]]) -> list[tuple[Key
 def check_trials(target: str, section: TuningConfig) -> list[tuple[str, str]]:
     """What is wrong with the further trainings of one target, whose strategies are in themselves sound: (key, message).
 
-    A sweep and a learning curve need something to train, and a sweep around the usual rate needs one.
+    A sweep, a recipe and a learning curve need something to train, and a sweep around the usual rate needs one. A
+    sweep beside a recipe would choose among rates that the recipe chooses too.
     """
     if not section.strategies:
-        wanted = [key for key in ("sweep", "learning_curve") if getattr(section, key)]
+        wanted = [key for key in ("sweep", "recipe", "learning_curve") if getattr(section, key, None)]
         return [(key, f"{target}.{key} has nothing to train: {target}.strategies is empty") for key in wanted]
+    if section.sweep is not None and getattr(section, "recipe", None) is not None:
+        why = f"{target}.sweep and {target}.recipe exclude each other: the recipe tries learning rates too"
+        return [("recipe", f"{why}; set one of them to null")]
     if section.sweep == section.learning_rate == "auto":
         strategies = [plugins.load("strategy", spec.name)(**spec.settings) for spec in section.strategies]
         if all(strategy.learning_rate(target) is None for strategy in strategies):

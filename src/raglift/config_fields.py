@@ -127,6 +127,18 @@ def _shares(value: object) -> object:
     return value
 
 
+def _ingredients(value: object) -> object:
+    if value is not None and value != "auto" and not isinstance(value, list):
+        raise wrong(f"must be 'auto', null or a list of keys that the recipe may change, not {shown(value)}")
+    _distinct(value, "a key that the recipe may change, or 'auto'")
+    known = plugins.names("recipe ingredient")
+    for name in value if isinstance(value, list) else ():
+        if name not in known:
+            near = plugins.nearest(name, known) if isinstance(name, str) else f"known: {', '.join(known)}"
+            raise wrong(f"must name keys that the recipe may change, not {shown(name)} ({near})")
+    return value
+
+
 _COMMON_METRICS = ["nDCG@10", "RR@10", "R@5", "R@10", "P@5", "Success@5", "AP", "Rprec"]
 
 
@@ -190,6 +202,7 @@ Weight = Annotated[float, Field(gt=0, le=1e300)]
 AutoFloat = Annotated[float | Literal["auto"], _auto_or(float)]
 Sweep = Annotated[list[Positive] | Literal["auto"] | None, BeforeValidator(_rates)]
 Curve = Annotated[bool | list[PositiveShare], BeforeValidator(_shares)]
+Ingredients = Annotated[list[str] | Literal["auto"] | None, BeforeValidator(_ingredients)]
 AutoInt = Annotated[int | Literal["auto"], _auto_or(int)]
 RetrievalMetric = Annotated[str, AfterValidator(_retrieval_metric)]
 Language = Annotated[str, AfterValidator(_language)]

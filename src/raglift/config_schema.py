@@ -14,6 +14,7 @@ from raglift.config_fields import (
     Chunker,
     Count,
     Curve,
+    Ingredients,
     Language,
     Name,
     NotNegative,
@@ -189,6 +190,11 @@ class EmbeddingConfig(TuningConfig):
     """Most wrong passages trained against for each question, from the ranks past its own in the base index; 0: none."""
     hard_negative_ceiling: PositiveShare = 0.95
     """Share of the own passage's score above which another passage is too likely right to be taken for wrong."""
+    recipe: Ingredients = None
+    """Keys of this section that may become otherwise where trainings show it to be better on the development split:
+    "auto" for all that it knows and that stand at their defaults, or a list of them; null: the settings as written."""
+    recipe_trials: Count = 12
+    """Most trainings of the recipe, beside the one with the settings as written."""
 
 
 class LLMConfig(TuningConfig):

@@ -9,7 +9,7 @@ from llama_index.core.llms import LLM
 
 from raglift import plugins
 from raglift.artifacts import Artifact
-from raglift.config import Config
+from raglift.config import Config, EmbeddingConfig, PluginSpec
 from raglift.corpus import audit
 from raglift.corpus import stage as corpus_stage
 from raglift.corpus.human import warn_of_dropped
@@ -34,7 +34,7 @@ from raglift.synthesis.human_examples import warn_of_left_out
 from raglift.synthesis.llm_build import llm_writer
 from raglift.synthesis.review_file import read_rows
 from raglift.training import rerank_stage
-from raglift.training.outcome import embedding_objective_of, objective_of, read_outcome, strategy_key
+from raglift.training.outcome import objective_of, read_outcome, strategy_key
 from raglift.training.preflight import check_room
 from raglift.training.trials import WHICH
 
@@ -251,10 +251,9 @@ class DataStages:
             ),
         )
 
-    def _hard_negatives(self, corpus: Artifact, questions: Artifact, index: Artifact) -> Artifact | None:
-        embedding = self._config.embedding
-        if not embedding.hard_negatives:
-            return None
+    def _hard_negatives(
+        self, embedding: EmbeddingConfig, corpus: Artifact, questions: Artifact, index: Artifact, label: str
+    ) -> Artifact:
         return self._runner.stage(
             "hard_negatives",
             hard_negatives.VERSION,
@@ -268,12 +267,10 @@ class DataStages:
                 self._stores["base"],
                 job,
             ),
+            label,
         )
 
-    def _teacher_scores(self, corpus: Artifact, index: Artifact, mined: Artifact | None) -> Artifact | None:
-        spec = embedding_objective_of(self._config.embedding.objective).needs_teacher()
-        if spec is None or mined is None:
-            return None
+    def _teacher_scores(self, spec: PluginSpec, corpus: Artifact, index: Artifact, mined: Artifact) -> Artifact:
         return self._runner.stage(
             "teacher_scores",
             teacher_scores.VERSION,

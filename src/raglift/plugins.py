@@ -19,6 +19,7 @@ FOLDERS = {
     "strategy": "strategies",
     "objective": "training/objectives",
     "teacher": "training/teachers",
+    "recipe ingredient": "training/ingredients",
     "adapter format": "models/adapters",
     "question kind": "synthesis/kinds",
     "question filter": "synthesis/filters",

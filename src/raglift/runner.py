@@ -30,6 +30,7 @@ class Runner:
         self.folder = self._root / RUNS / config.run
         self.folders: dict[str, Path] = {}
         self.stages: list[dict[str, Any]] = []
+        self._decisions: dict[str, Any] = {}
 
     def __enter__(self) -> Runner:
         self._hold = hold(self._root, f"run {self._config.run}")
@@ -83,7 +84,11 @@ class Runner:
             self._display.say(f"[{number}] {label}")
             write(Job(out, self._config.seed, self._display))
 
-        artifact = self._store.build(name, key, announced, self._display.warn)
+        try:
+            artifact = self._store.build(name, key, announced, self._display.warn)
+        except UserError:
+            entry["state"] = "failed"  # also where the run goes on without it
+            raise
         if not artifact.cached:
             give_back_memory()
         entry |= {"seconds": round(artifact.seconds, 3), "cached": artifact.cached, "state": "done"}
@@ -101,6 +106,11 @@ class Runner:
         self.folders[name] = self.folders.pop(label)
         self._save("running")
 
+    def decide(self, name: str, value: Any) -> None:
+        """Keep in run.json what the run has decided by itself, and on what evidence."""
+        self._decisions[name] = value
+        self._save("running")
+
     def finish(self) -> None:
         """The run is done and its report is written."""
         self._save("done")
@@ -110,6 +120,7 @@ class Runner:
             "run": self._config.run,
             "state": state,
             "stages": self.stages,
+            **({"decisions": self._decisions} if self._decisions else {}),
             "config": json.loads(self._config.model_dump_json()),
         }
         write_json(self.folder / STATE, value)

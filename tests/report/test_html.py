@@ -339,6 +339,33 @@ def test_learning_rates_and_the_learning_curve_are_shown() -> None:
     assert html.partition("nDCG@10, human test questions:")[2].count('<line class="whisker better"') == 2
 
 
+def test_a_recipe_is_shown_with_its_evidence() -> None:
+    report = sample()
+    row = {"chosen": "step 40", "seconds": 3.0, "ingredient": "", "against": "", "kept": False}
+    nothing = dict.fromkeys(("delta", "ci_low", "ci_high", "p"))
+    report["training"]["embedding"]["recipe"] = {
+        "trials": [
+            {**row, **nothing, "tried": "as written", "dev": 0.31},
+            {
+                **row, "tried": "lora", "dev": 0.42, "against": "as written", "delta": 0.11, "ci_low": 0.05,
+                "ci_high": 0.18, "p": 0.034, "kept": True,
+            },
+        ],
+        "left_out": [{"tried": "batches of 128", "why": "it takes <1024> questions"}],
+        "taken": ["lora"], "settings": {}, "planned": 2, "level": 0.1, "pairs": 300, "questions": 90, "documents": 12,
+    }  # fmt: skip
+    text = Page(render(report, [])).text()
+    for shown in (
+        "Recipe: lora, by 90 development questions of 12 documents; 300 questions train.",
+        "corrected for 2 trials",
+        "lora taken",
+        "+0.110 (+0.050 to +0.180)",
+        "0.034",
+        "not tried: it takes <1024> questions",
+    ):
+        assert shown in text, shown
+
+
 def place(svg: str, kind: str, attribute: str) -> list[float]:
     return [float(x) for x in re.findall(rf'class="{kind}[^"]*" (?:[^>]*? )?{attribute}="([-\d.]+)%"', svg)]
 

@@ -60,7 +60,7 @@ def build(
         folders: Stage -> its artifact's folder.
         stages: The run's stages with key, seconds and whether they were cached.
         created: When, as ISO 8601 text.
-        trials: Target -> what its further trainings came to: `sweep`, `curve` and `test`.
+        trials: Target -> what its further trainings came to: `sweep`, `recipe`, `curve` and `test`.
     """
     summary = _read(folders["evaluation"] / "summary.json")
     training, on_dev = _trainings(folders)

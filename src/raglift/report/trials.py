@@ -12,10 +12,11 @@ _NUMBERS = ("value", "ci_low", "ci_high")
 
 
 def view(part: Mapping[str, Any]) -> dict[str, Any]:
-    """What the template shows of a training's `sweep`, `curve` and `test`, as report.json holds them.
+    """What the template shows of a training's `sweep`, `recipe`, `curve` and `test`, as report.json holds them.
 
     Returns:
-        `sweep` and `curve`, rows as they are; `figures`, the learning curve on each set of questions.
+        `sweep` and `curve`, rows as they are; `recipe`, its record; `figures`, the learning curve on each
+        set of questions.
     """
     points = [row for row in part.get("curve") or [] if finite(row.get("share")) is not None]
     base = next((row.get("dev") for row in part.get("candidates") or [] if row.get("name") == _BASE), None)
@@ -26,7 +27,12 @@ def view(part: Mapping[str, Any]) -> dict[str, Any]:
     for name, cells in sorted((test.get("sets") or {}).items()):
         found.append(_figure(f"{test.get('metric', '')}, {name} test questions", shares, cells))
     figures = [figure for figure in found if points and figure]
-    return {"sweep": part.get("sweep") or [], "curve": points, "figures": figures}
+    return {
+        "sweep": part.get("sweep") or [],
+        "recipe": part.get("recipe") or {},
+        "curve": points,
+        "figures": figures,
+    }
 
 
 def _figure(title: str, shares: Sequence[float], cells: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:

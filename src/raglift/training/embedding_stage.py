@@ -47,11 +47,16 @@ def mean_over_sets(
         ranked: Each set's questions, and their rankings by id.
         document_of: Chunk id -> document id.
     """
-    means = []
-    for questions, rankings in ranked:
-        values = [s.value for s in score_rankings(questions, rankings, [METRIC], document_of, "dev")]
-        means.append(float(np.mean([value for value in values if value is not None])))
-    return float(np.mean(means))
+    found = values_by_set(ranked, document_of)
+    return float(np.mean([float(np.mean(list(values.values()))) for values in found]))
+
+
+def values_by_set(
+    ranked: Sequence[tuple[Sequence[QAPair], Mapping[str, Ranking]]], document_of: Mapping[str, str]
+) -> list[dict[str, float]]:
+    """nDCG@10 of every question of each set, by id."""
+    scored = [score_rankings(questions, found, [METRIC], document_of, "dev") for questions, found in ranked]
+    return [{score.qa_id: score.value for score in scores if score.value is not None} for scores in scored]
 
 
 class DevRanking:
@@ -69,6 +74,15 @@ class DevRanking:
 
     def score(self, queries: Sequence[NDArray[np.float32]], passages: NDArray[np.float32]) -> float:
         """The score of vectors: of each set's questions, and of all chunks; their inner product ranks."""
+        return mean_over_sets(self._ranked(queries, passages), self._document)
+
+    def values(self, queries: Sequence[NDArray[np.float32]], passages: NDArray[np.float32]) -> list[dict[str, float]]:
+        """What `score` is the mean of: question id -> nDCG@10, for each set."""
+        return values_by_set(self._ranked(queries, passages), self._document)
+
+    def _ranked(
+        self, queries: Sequence[NDArray[np.float32]], passages: NDArray[np.float32]
+    ) -> list[tuple[list[QAPair], dict[str, Ranking]]]:
         ranked = []
         for questions, vectors in zip(self.sets, queries, strict=True):
             scores = vectors @ passages.T
@@ -78,7 +92,7 @@ class DevRanking:
                 for question, rows, line in zip(questions, best, scores, strict=True)
             }
             ranked.append((questions, rankings))
-        return mean_over_sets(ranked, self._document)
+        return ranked
 
 
 class DevScore:
@@ -99,11 +113,19 @@ class DevScore:
     def __call__(self, model: nn.Module) -> float:
         """The score of a model as it stands."""
         assert isinstance(model, SentenceTransformer)
+        return self._ranking.score(*self._vectors(model))
+
+    def values(self, model: SentenceTransformer) -> list[dict[str, float]]:
+        """What the score is the mean of: question id -> nDCG@10, for each set."""
+        return self._ranking.values(*self._vectors(model))
+
+    def _vectors(self, model: SentenceTransformer) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+        """Of each set's questions, and of all chunks."""
         encoder = Encoder(model, self._runtime)
         with self._display.stage("scoring the development split", len(self._texts), "chunks") as bar:
             passages = encoder.encode(self._texts, "passage", bar.advance)
         asked = [[question.question for question in questions] for questions in self._ranking.sets]
-        return self._ranking.score([encoder.encode(texts, "query") for texts in asked], passages)
+        return [encoder.encode(texts, "query") for texts in asked], passages
 
 
 def build(

@@ -81,10 +81,10 @@ def tune_head(
     given = {"strategies": [{"embedding_head": dict(head or {})}, "weight_interpolation"]} | settings
     config = EmbeddingConfig.model_validate(given)
     _check_objective(config.objective)
-    if config.sweep is not None or config.curve_shares:
+    if config.sweep is not None or config.curve_shares or config.recipe is not None:
         raise UserError(
             "tune_head trains one head.",
-            "sweep and learning_curve ask for several trainings, of which a run keeps the artifacts.",
+            "sweep, recipe and learning_curve ask for several trainings, of which a run keeps the artifacts.",
             "Call it once for each learning_rate, and compare the heads' dev.",
         )
     train, held = (list(pairs), list(dev)) if dev is not None else _held_out(pairs, seed)

@@ -15,7 +15,7 @@ from raglift.records import Target
 from raglift.training import recipe
 from raglift.training.outcome import strategies_of
 
-WHICH = frozenset({"sweep", "learning_curve"})
+WHICH = frozenset({"sweep", "recipe", "recipe_trials", "learning_curve"})
 """The keys of a section that say which trainings there are. They are in no key of an artifact: each training is the one
 that it would be alone, and is found again whatever others are asked for beside it."""
 _FACTORS = (1 / 3, 1.0, 3.0)
