@@ -8,6 +8,8 @@
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c \
 	'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) and print("$(name)")' 2>/dev/null)))
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# Processes that test side by side, each with one thread and up to 4 GB of memory.
+WORKERS ?= 2
 BIN := .venv/bin
 READY := .venv/ready
 TORCH := $(shell grep '^torch==' constraints.txt)
@@ -38,7 +40,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 clean:
 	rm -rf .venv build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
