@@ -100,6 +100,10 @@ VALID = "data: {documents: d}\n"
             ["a.yaml:3: unknown key 'chunk_tokens' (did you mean 'corpus.chunk_tokens'?)"],
         ),
         (VALID + "data2: {x: 1}\n", ["a.yaml:2: unknown key 'data2' (did you mean 'data'?)"]),
+        (
+            VALID + "retrieval: {rrf_k: 9}\n",
+            ["a.yaml:2: retrieval.rrf_k is gone: write retrieval.fusion"],
+        ),
         (VALID + "index:\n  zzz: 1\n", ["a.yaml:3: unknown key 'index.zzz' (known: kind, memory_mb, recall, nudge)"]),
         (
             VALID + "corpus:\n  chunk_tokens: 3\n",

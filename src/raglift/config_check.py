@@ -79,6 +79,10 @@ def _paths(root: Node, detail: ErrorDetails) -> list[KeyPath]:
     return [detail["loc"] if detail["type"] == "missing" else locate(root, detail["loc"])[0]]
 
 
+_GONE = {"retrieval.rrf_k": "write retrieval.fusion: {rrf: {k: 60}} with your number"}
+"""Key of an earlier version -> what takes its place."""
+
+
 def _place(root: Node, detail: ErrorDetails, paths: Sequence[KeyPath]) -> Where:
     present = [path for path in paths if len(locate(root, path)[0]) == len(path)]
     return place(root, present[-1] if present else detail["loc"])
@@ -88,6 +92,8 @@ def _message(detail: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str
     """One sentence that begins with the key, unless it names its keys itself."""
     kind, context = detail["type"], detail.get("ctx", {})
     key = ".".join(str(step) for step in path)
+    if kind == "extra_forbidden" and key in _GONE:
+        return f"{key} is gone: {_GONE[key]}"
     if kind == "extra_forbidden":
         return f"unknown key {key!r} ({_nearest_key(path, model)})"
     if kind == WRONG and context["fields"]:

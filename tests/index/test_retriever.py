@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from llama_index.core import MockEmbedding, StorageContext, VectorStoreIndex
+from llama_index.core import Document, MockEmbedding, StorageContext, VectorStoreIndex
 from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.query_engine import RetrieverQueryEngine
@@ -187,6 +187,24 @@ def test_what_it_cannot_work_with_is_said(index: VectorStoreIndex) -> None:
     with pytest.raises(UserError, match="the node 'new', which the retriever does not hold"):
         retriever.retrieve("snow")
     assert len(LiftRetriever.from_index(grown, top_k=20).retrieve("snow")) == 11
+
+
+def test_what_the_index_does_not_hold_is_not_found() -> None:
+    """LlamaIndex leaves what was deleted, and the parents of nodes, in the docstore."""
+    documents = [Document(id_=f"d{row}", text=text) for row, text in enumerate(SENTENCES)]
+    for index in (
+        VectorStoreIndex.from_documents(documents, embed_model=MockEmbedding(8)),
+        VectorStoreIndex.from_documents(
+            documents,
+            embed_model=MockEmbedding(8),
+            storage_context=StorageContext.from_defaults(vector_store=FaissStore(dimension=8)),
+        ),
+    ):
+        index.delete_ref_doc("d1")
+        index.docstore.add_documents([TextNode(id_="parent", text=" ".join(SENTENCES))])
+        hits = LiftRetriever.from_index(index, top_k=20).retrieve(SENTENCES[1])
+        texts = {hit.node.get_content() for hit in hits}
+        assert texts == {text for text in SENTENCES if text != SENTENCES[1]}
 
 
 def test_a_store_that_does_not_give_its_nodes_back_needs_them(index: VectorStoreIndex) -> None:

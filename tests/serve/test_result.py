@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -54,6 +55,16 @@ def test_a_run_whose_models_are_as_they_were_is_opened(run: RunResult) -> None:
     opened = open_run("demo", workspace(run))
     assert opened.folder == run.folder
     assert opened.models.path("llm", "tuned") == opened.models.llm.path
+
+
+def test_a_run_of_another_version_says_so(run: RunResult) -> None:
+    file = run.folder / "run.json"
+    state = json.loads(file.read_text("utf-8"))
+    state["config"]["retrieval"]["rrf_k"] = 60
+    file.write_text(json.dumps(state), encoding="utf-8")
+    with pytest.raises(UserError, match="was made by another version of raglift") as caught:
+        open_run("demo", workspace(run))
+    assert "retrieval.rrf_k" in caught.value.why
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -227,6 +227,12 @@ def test_what_is_not_about_an_alternative_ends_the_run(stop: int, error: Excepti
         Trainings(tmp_path, {}, stop, error).search().run()
 
 
+def test_a_list_lets_go_of_all_that_an_ingredient_changes() -> None:
+    config = EmbeddingConfig(recipe=["strategies"], learning_rate=2e-5)
+    assert plan(config, SMALL).tried
+    assert not plan(config.model_copy(update={"recipe": "auto"}), SMALL).tried.keys() & plan(config, SMALL).tried.keys()
+
+
 def test_an_ingredient_with_nothing_left_changes_nothing(tmp_path: Path) -> None:
     trainings = Trainings(tmp_path, {})
     _, record = trainings.search(LARGE, recipe=["strategies"]).run()

@@ -82,7 +82,7 @@ class LiftRetriever(BaseRetriever):
         Args:
             index: Scores of its vector store should be cosines where `fusion` reads scores ("convex").
             fusion: Its name, or an object with parameters of your own.
-            nodes: Of the index, where neither its docstore nor its vector store gives them back.
+            nodes: Of the index, where neither its vector store nor its docstore gives them back.
             language: Of BM25's words; see `Bm25`.
 
         Raises:
@@ -165,16 +165,19 @@ def _as_given(bundle: QueryBundle) -> Search:
 
 
 def _nodes_of(index: VectorStoreIndex) -> list[BaseNode]:
-    found: list[Any] = [node for node in index.docstore.docs.values() if isinstance(node, BaseNode)]
-    if not found:
+    """What the index can find. Its docstore may hold more: parents of nodes, and what was deleted from the index."""
+    held = set(index.index_struct.nodes_dict.values())
+    found: list[Any] = [node for node in index.docstore.docs.values() if node.node_id in held]
+    if index.vector_store.stores_text or not held:
         try:
             found = list(index.vector_store.get_nodes())
         except (NotImplementedError, TypeError, ValueError) as error:
-            raise UserError(
-                "The index does not give its nodes back, and BM25 needs their texts.",
-                f"{type(index.vector_store).__name__}: {error}",
-                "Pass them: LiftRetriever.from_index(index, nodes=nodes).",
-            ) from error
+            if not found:
+                raise UserError(
+                    "The index does not give its nodes back, and BM25 needs their texts.",
+                    f"{type(index.vector_store).__name__}: {error}",
+                    "Pass them: LiftRetriever.from_index(index, nodes=nodes).",
+                ) from error
     if not found:
         raise UserError("The index holds no nodes.", "There is nothing to find.", "Insert documents first.")
     return found

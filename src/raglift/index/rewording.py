@@ -40,7 +40,11 @@ def transform_key(spec: PluginSpec) -> list[object]:
 
 
 def by_generator(generator: Generator, seed: int) -> Write:
-    """Texts by a local model, many questions at once; a question gets the same ones whatever stands beside it."""
+    """Texts by a local model, many questions at once.
+
+    A question gets the same ones whatever stands beside it in float32; in bfloat16, sums that are rounded in another
+    order may tip a word.
+    """
 
     def write(transform: QueryTransform, questions: Sequence[str]) -> list[list[str]]:
         prompts = [generator.chat(transform.messages(question)) for question in questions]

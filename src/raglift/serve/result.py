@@ -129,7 +129,14 @@ class RunResult:
     @cached_property
     def config(self) -> Config:
         """The run's settings."""
-        return config_from_dict(self.state["config"])
+        try:
+            return config_from_dict(self.state["config"])
+        except UserError as error:
+            raise UserError(
+                f"The run in {self.folder} was made by another version of raglift.",
+                error.why or error.what,
+                "Run the `raglift run` command that made it again, with a config that this version reads.",
+            ) from error
 
     @cached_property
     def report(self) -> dict[str, Any]:

@@ -82,7 +82,8 @@ def plan(config: EmbeddingConfig, size: Size) -> Plan:
         if config.recipe != "auto" and name not in (config.recipe or []):
             continue
         for alternative in ingredient.alternatives(config, size):
-            why = alternative.why_not or _kept_as_written(config, alternative)
+            held = _kept_as_written(config, alternative) if config.recipe == "auto" else ""
+            why = alternative.why_not or held
             if not why and len(tried) == config.recipe_trials:
                 why = f"recipe_trials is {config.recipe_trials}"
             if why:
@@ -97,12 +98,8 @@ def _kept_as_written(config: EmbeddingConfig, alternative: Alternative) -> str:
 
     By value and not by whether it is written: a run's own config.yaml, which spells out every default, is the same run.
     """
-    defaults, named = EmbeddingConfig(), config.recipe if isinstance(config.recipe, list) else []
-    set_by_user = [
-        f"embedding.{key}"
-        for key in alternative.update
-        if key not in named and getattr(config, key) != getattr(defaults, key)
-    ]
+    defaults = EmbeddingConfig()
+    set_by_user = [f"embedding.{key}" for key in alternative.update if getattr(config, key) != getattr(defaults, key)]
     return f"{' and '.join(set_by_user)} stays as written" if set_by_user else ""
 
 
