@@ -68,6 +68,30 @@ def test_a_reader_keeps_what_it_opened(tmp_path: Path) -> None:
     assert all(line.endswith("version 2") for line in answer(FaissStore.open(tmp_path)))
 
 
+def test_folders_of_somebody_else_are_left_alone(tmp_path: Path) -> None:
+    own = [
+        "v1",
+        "v2-my-dataset",
+        "v\u00b2",
+        "v000007",
+        "v000008x",
+        ".vault.partial",
+        ".v1.partial",
+        ".current.json.a.tmp",
+    ]
+    for name in own:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "data.txt").write_text("dear to somebody")
+    (tmp_path / "v000007" / "manifest.json").write_text('{"format": 1}')
+    for version in (1, 2):
+        store_of(version, 3).persist(str(tmp_path))
+    for name in own:
+        assert (tmp_path / name / "data.txt").read_text() == "dear to somebody"
+    ours = {path.name for path in tmp_path.iterdir()} - set(own)
+    assert ours == {LOCK, POINTER, "v000009"}, "the version before is gone"
+    assert answer(FaissStore.open(tmp_path))[0].endswith("version 2")
+
+
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     store = store_of(1, 3)
     store.persist(str(tmp_path))

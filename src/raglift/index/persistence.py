@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,10 @@ POINTER = "current.json"
 MANIFEST = "manifest.json"
 LOCK = ".lock"
 FORMAT = 1
+_VERSION = re.compile(r"v[0-9]{6,}")
+_PARTIAL = re.compile(r"\.v[0-9]{6,}\.partial")
+_TEMPORARY = re.compile(rf"\.{re.escape(POINTER)}\.[0-9]+\.tmp")
+_MANIFEST_KEYS = {"format", "facts", "files"}
 _PATIENCE = 0.2
 """Seconds after which a held folder is refused."""
 _READS = 5
@@ -75,7 +80,7 @@ def write_version(root: Path, fill: Callable[[Path], dict[str, Any]], based_on: 
 
 
 def _write(root: Path, name: str, fill: Callable[[Path], dict[str, Any]]) -> None:
-    partial = root / f".{name}.partial"
+    partial = _partial(root, name)
     if partial.exists():
         shutil.rmtree(partial)
     partial.mkdir()
@@ -163,18 +168,39 @@ def _damaged(path: Path, why: str) -> UserError:
     return UserError(f"{path} is damaged.", why, "Put a copy of the folder back, or build the index anew.")
 
 
+def _partial(root: Path, name: str) -> Path:
+    return root / f".{name}.partial"
+
+
 def _next_name(root: Path) -> str:
-    numbers = [int(path.name[1:]) for path in root.glob("v[0-9]*") if path.name[1:].isdigit()]
+    numbers = [int(path.name[1:]) for path in root.iterdir() if _VERSION.fullmatch(path.name)]
     return f"v{max(numbers, default=0) + 1:06d}"
 
 
 def _sweep(root: Path, kept: str) -> None:
-    """Remove the versions before, and what writers that died left; a reader keeps the files that it has open."""
-    for path in [*root.glob("v[0-9]*"), *root.glob(".v*.partial")]:
-        if path.name != kept and path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)  # a system that locks open files: the next writer tries again
-    for path in root.glob(f".{POINTER}.*.tmp"):
+    """Remove the versions before, and what writers that died left; a reader keeps the files that it has open.
+
+    The folder may hold what is somebody else's: only what this module has written goes.
+    """
+    for path in [path for path in root.iterdir() if _PARTIAL.fullmatch(path.name)]:
+        shutil.rmtree(path, ignore_errors=True)  # a system that locks open files: the next writer tries again
+    for path in [path for path in root.iterdir() if path.name != kept and _is_version(path)]:
+        with suppress(OSError):
+            # Once its manifest is gone nobody knows a version: a writer that dies here leaves it by a partial's name.
+            gone = path.rename(_partial(root, path.name))
+            shutil.rmtree(gone, ignore_errors=True)
+    for path in [path for path in root.iterdir() if _TEMPORARY.fullmatch(path.name)]:
         path.unlink(missing_ok=True)
+
+
+def _is_version(path: Path) -> bool:
+    if not _VERSION.fullmatch(path.name) or path.is_symlink():
+        return False
+    try:
+        manifest = json.loads((path / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and set(manifest) == _MANIFEST_KEYS
 
 
 @contextmanager
