@@ -165,3 +165,28 @@ def test_get_nodes_by_id_and_metadata() -> None:
     assert [node.node_id for node in store.get_nodes(["n4", "n1", "nowhere"])] == ["n1", "n4"]
     assert [node.node_id for node in store.get_nodes(filters=colour_filter("blue"))] == ["n2", "n5"]
     assert [node.node_id for node in store.get_nodes(["n1", "n2"], colour_filter("blue", "red"))] == ["n2"]
+
+
+@pytest.mark.parametrize("condition", list(FilterCondition))
+def test_a_filter_without_a_condition_in_it_asks_nothing_and_deletes_nothing(condition: FilterCondition) -> None:
+    hollow = MetadataFilters(filters=[], condition=condition)
+    for filters in (hollow, MetadataFilters(filters=[hollow, MetadataFilters(filters=[hollow])], condition=condition)):
+        store = filled()
+        store.delete_nodes(filters=filters)
+        assert len(store) == len(store.get_nodes(filters=filters)) == 6
+        query = VectorStoreQuery(query_embedding=vector_of(1).tolist(), similarity_top_k=9, filters=filters)
+        assert len(store.query(query).ids or []) == 6
+        store.delete_nodes(["n1"], filters)
+        assert len(store) == 5
+
+
+@pytest.mark.parametrize(
+    ("condition", "left"),
+    [(FilterCondition.AND, ["n0"]), (FilterCondition.OR, ["n0"]), (FilterCondition.NOT, ["n1"])],
+)
+def test_an_empty_group_beside_a_filter_changes_nothing(condition: FilterCondition, left: list[str]) -> None:
+    store = FaissStore(dimension=WIDTH)
+    store.add_vectors([node_of("n0"), node_of("n1", colour="blue")], np.array([vector_of(0), vector_of(1)]))
+    blue = colour_filter("blue")
+    store.delete_nodes(filters=MetadataFilters(filters=[blue, MetadataFilters(filters=[])], condition=condition))
+    assert [node.node_id for node in store.get_nodes()] == left

@@ -17,7 +17,7 @@ from llama_index.core.storage.docstore.utils import doc_to_json, json_to_doc
 from llama_index.core.vector_stores.types import MetadataFilters
 from numpy.typing import NDArray
 
-from raglift.index.filtering import Columns, Mask
+from raglift.index.filtering import Columns, Mask, restricts
 
 NODES_FILE = "nodes.jsonl"
 METADATA_FILE = "metadata.jsonl"
@@ -97,7 +97,7 @@ class NodeTable:
             UserError: A filter's value does not fit its operator.
         """
         parts: list[Rows] = []
-        if filters is not None and filters.filters:
+        if filters is not None and restricts(filters):
             parts.append(self.rows[self._by_metadata(filters)])
         if node_ids is not None:
             parts.append(np.array(self.rows_of(node_ids), np.int64))

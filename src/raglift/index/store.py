@@ -25,6 +25,7 @@ from raglift.errors import UserError
 from raglift.index.approximation import Built
 from raglift.index.checks import check_model, check_not_legacy, only_local
 from raglift.index.choosing import AUTO, check_kind
+from raglift.index.filtering import restricts
 from raglift.index.mmr import mmr_order
 from raglift.index.nodes import NodeTable
 from raglift.index.persistence import Version, open_version, write_version
@@ -152,7 +153,7 @@ class FaissStore(BasePydanticVectorStore):
         Raises:
             UserError: A filter's value does not fit its operator.
         """
-        if node_ids is not None or (filters is not None and filters.filters):
+        if node_ids is not None or restricts(filters):
             self._remove(self._nodes.select(node_ids, filters=filters).tolist())
 
     def clear(self) -> None:
@@ -201,7 +202,7 @@ class FaissStore(BasePydanticVectorStore):
     def _among(self, query: VectorStoreQuery) -> NDArray[np.int64] | None:
         # LlamaIndex's retriever passes an empty list of node ids where it means any node.
         node_ids, doc_ids = query.node_ids or None, query.doc_ids or None
-        if node_ids is None and doc_ids is None and (query.filters is None or not query.filters.filters):
+        if node_ids is None and doc_ids is None and not restricts(query.filters):
             return None
         return self._nodes.select(node_ids, doc_ids, query.filters)
 
