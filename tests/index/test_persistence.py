@@ -10,13 +10,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from filelock import FileLock
 from llama_index.core.schema import TextNode
-from llama_index.core.vector_stores.types import VectorStoreQuery
+from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery
 
 from raglift.errors import UserError
 from raglift.index import persistence
@@ -169,6 +171,88 @@ def test_files_that_are_sealed_but_do_not_belong_together_are_refused(wrong: str
     (tmp_path / "one" / POINTER).write_text(json.dumps(pointer))
     with pytest.raises(UserError, match=r"damaged|do not belong together"):
         FaissStore.open(tmp_path / "one")
+
+
+def seal(root: Path, change: Callable[[dict[str, Any], Path], object]) -> None:
+    """Change a version as somebody would who renews every checksum after it."""
+    version = root / json.loads((root / POINTER).read_text())["version"]
+    manifest = json.loads((version / "manifest.json").read_text())
+    change(manifest, version)
+    if isinstance(manifest["files"], dict):
+        manifest["files"] = {name: persistence.file_sha256(version / name) for name in manifest["files"]}
+    (version / "manifest.json").write_text(json.dumps(manifest))
+    sealed = {"version": version.name, "manifest": persistence.file_sha256(version / "manifest.json")}
+    (root / POINTER).write_text(json.dumps(sealed))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest, _: manifest.update(files=[]),
+        lambda manifest, _: manifest.update(files={}),
+        lambda manifest, _: manifest["files"].update({"../.lock": ""}),
+        lambda manifest, _: manifest.update(facts=[]),
+        lambda manifest, _: manifest["facts"].update(next_row=0),
+        lambda manifest, _: manifest["facts"].update(next_row=29),
+        lambda manifest, _: manifest["facts"].update(next_row="30"),
+        lambda manifest, _: manifest["facts"].update(next_row=30.5),
+        lambda _, version: (version / "rows.json").write_text("[]"),
+        lambda _, version: np.save(version / "positions.npy", np.arange(30.0)),
+        lambda _, version: np.save(version / "positions.npy", np.arange(30)[::-1]),
+        lambda _, version: np.save(version / "positions.npy", np.arange(30).reshape(5, 6)),
+    ],
+)
+def test_sealed_nonsense_is_damage(change: Callable[[dict[str, Any], Path], object], tmp_path: Path) -> None:
+    store_of(1, 30).persist(str(tmp_path))
+    seal(tmp_path, lambda *_: None)
+    assert len(FaissStore.open(tmp_path)) == 30
+    seal(tmp_path, change)
+    with pytest.raises(UserError, match="damaged"):
+        FaissStore.open(tmp_path)
+
+
+def test_rows_that_do_not_rise_are_damage_also_where_nodes_agree(tmp_path: Path) -> None:
+    store_of(1, 3).persist(str(tmp_path))
+
+    def change(_: dict[str, Any], version: Path) -> None:
+        np.save(version / "positions.npy", np.array([0, 2, 1]))
+        (version / "rows.json").write_text((version / "rows.json").read_text().replace("[0,1,2]", "[0,2,1]"))
+
+    seal(tmp_path, change)
+    with pytest.raises(UserError, match="damaged"):
+        FaissStore.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "version", ["..", ".", "", "v1", "v000001/../v000001", "v\u0661\u0661\u0661\u0661\u0661\u0661", 1]
+)
+def test_a_pointer_names_a_version_and_nothing_else(version: object, tmp_path: Path) -> None:
+    root = tmp_path / "index"
+    store_of(1, 3).persist(str(root))
+    for path in (root / "v000001").iterdir():
+        for folder in (tmp_path, root):
+            shutil.copy(path, folder / path.name)
+    pointer = json.loads((root / POINTER).read_text())
+    (root / POINTER).write_text(json.dumps(pointer | {"version": version}))
+    with pytest.raises(UserError, match="damaged"):
+        FaissStore.open(root)
+
+
+@pytest.mark.parametrize("line", ["{}", "[]", "1", "not JSON", '{"__type__": "1", "__data__": {}}'])
+def test_a_line_that_is_no_node_is_damage_when_it_is_asked_for(line: str, tmp_path: Path) -> None:
+    store_of(1, 3).persist(str(tmp_path))
+    seal(tmp_path, lambda _, version: (version / "nodes.jsonl").write_text(f"{line}\n" * 3))
+    with pytest.raises(UserError, match=r"nodes\.jsonl is damaged"):
+        answer(FaissStore.open(tmp_path))
+
+
+@pytest.mark.parametrize("line", ["[]", "not JSON"])
+def test_a_line_that_is_no_metadata_is_damage_when_a_filter_reads_it(line: str, tmp_path: Path) -> None:
+    store_of(1, 3).persist(str(tmp_path))
+    seal(tmp_path, lambda _, version: (version / "metadata.jsonl").write_text(f"{line}\n" * 3))
+    filters = MetadataFilters(filters=[MetadataFilter(key="row", value=1)])
+    with pytest.raises(UserError, match=r"metadata\.jsonl is damaged"):
+        FaissStore.open(tmp_path).get_nodes(filters=filters)
 
 
 def test_another_embedding_model_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from llama_index.core.vector_stores.types import MetadataFilters
 from numpy.typing import NDArray
 
 from raglift.index.filtering import Columns, Mask, restricts
+from raglift.index.persistence import damaged
 
 NODES_FILE = "nodes.jsonl"
 METADATA_FILE = "metadata.jsonl"
@@ -114,14 +115,13 @@ class NodeTable:
     def _metadata(self, row: int) -> dict[str, Any]:
         if row in self._nodes or self._saved is None:
             return self._nodes[row].metadata
-        metadata: dict[str, Any] = json.loads(self._saved.metadata.line(row))
-        return metadata
+        return self._saved.about(row)
 
     def _held(self, row: int) -> BaseNode:
         if row not in self._nodes:
             if self._saved is None or row not in self._id_of:
                 raise KeyError(row)
-            self._nodes[row] = json_to_doc(json.loads(self._saved.nodes.line(row)))
+            self._nodes[row] = self._saved.node(row, self._id_of[row])
         return self._nodes[row]
 
     def write(self, folder: Path) -> None:
@@ -172,6 +172,34 @@ class _Saved:
     nodes: _Lines
     metadata: _Lines
 
+    def node(self, row: int, node_id: str) -> BaseNode:
+        """A row's node, whose id is known.
+
+        Raises:
+            UserError: Its line holds another, or none.
+        """
+        try:
+            node = json_to_doc(json.loads(self.nodes.line(row)))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise damaged(self.nodes.path, f"Row {row} is no node: {type(error).__name__}: {error}") from error
+        if node.node_id != node_id:
+            raise damaged(self.nodes.path, f"Row {row} holds node {node.node_id!r} in place of {node_id!r}.")
+        return node
+
+    def about(self, row: int) -> dict[str, Any]:
+        """A row's metadata.
+
+        Raises:
+            UserError: Its line holds none.
+        """
+        try:
+            metadata = json.loads(self.metadata.line(row))
+        except ValueError as error:
+            raise damaged(self.metadata.path, f"Row {row}: {error}") from error
+        if not isinstance(metadata, dict):
+            raise damaged(self.metadata.path, f"Row {row} is no metadata.")
+        return metadata
+
 
 class _Lines:
     """The lines of a file, by row; the file stays open, so that a later version does not take it away."""
@@ -182,6 +210,7 @@ class _Lines:
         ends = np.flatnonzero(np.frombuffer(self._data, np.uint8) == ord("\n")) + 1
         if len(ends) != len(rows):
             raise ValueError(f"{path} has {len(ends)} lines for {len(rows)} rows")
+        self.path = path
         self._rows = np.array(rows, dtype=np.int64)
         self._ends = np.array([0, *ends], dtype=np.int64)
 

@@ -103,7 +103,7 @@ def _write(root: Path, name: str, fill: Callable[[Path], dict[str, Any]]) -> Non
 def current_version(root: Path) -> str | None:
     """The name of the version that holds, or None."""
     pointer = _pointer(root)
-    return None if pointer is None else str(pointer["version"])
+    return None if pointer is None else pointer["version"]
 
 
 def open_version(root: Path, read: Callable[[Version], Opened], verify: bool = True) -> tuple[str, Opened]:
@@ -123,22 +123,20 @@ def open_version(root: Path, read: Callable[[Version], Opened], verify: bool = T
             )
         try:
             version = _version(root, pointer, verify)
-            return str(pointer["version"]), read(version)
+            return pointer["version"], read(version)
         except FileNotFoundError as error:
             missing = error
             if _pointer(root) == pointer:
                 break  # nobody has replaced it: it really is missing
         except (ValueError, KeyError, TypeError, EOFError) as error:  # sealed, but not by this program
-            raise _damaged(root / str(pointer["version"]), f"{type(error).__name__}: {error}") from error
-    raise _damaged(Path(missing.filename or root), "It is missing.") from missing
+            raise damaged(root / pointer["version"], f"{type(error).__name__}: {error}") from error
+    raise damaged(Path(missing.filename or root), "It is missing.") from missing
 
 
-def _version(root: Path, pointer: dict[str, Any], verify: bool) -> Version:
-    path = root / str(pointer["version"])
-    if path.parent != root:
-        raise _damaged(root / POINTER, "It names a folder elsewhere.")
+def _version(root: Path, pointer: dict[str, str], verify: bool) -> Version:
+    path = root / pointer["version"]
     if file_sha256(path / MANIFEST) != pointer["manifest"]:
-        raise _damaged(path / MANIFEST, "Its sha256 differs from what the folder says.")
+        raise damaged(path / MANIFEST, "Its sha256 differs from what the folder says.")
     manifest = json.loads((path / MANIFEST).read_text("utf-8"))
     if manifest["format"] != FORMAT:
         raise UserError(
@@ -146,25 +144,31 @@ def _version(root: Path, pointer: dict[str, Any], verify: bool) -> Version:
             f"This raglift reads format {FORMAT}.",
             "Use the raglift that wrote it, or build the index anew.",
         )
-    for name, digest in manifest["files"].items() if verify else ():
+    files = manifest["files"]
+    if not isinstance(files, dict) or not files or any(Path(name).name != name for name in files):
+        raise damaged(path / MANIFEST, "It does not list the files of its folder.")
+    for name, digest in files.items() if verify else ():
         if file_sha256(path / name) != digest:
-            raise _damaged(path / name, "Its sha256 differs from the manifest.")
+            raise damaged(path / name, "Its sha256 differs from the manifest.")
     return Version(path, manifest["facts"])
 
 
-def _pointer(root: Path) -> dict[str, Any] | None:
+def _pointer(root: Path) -> dict[str, str] | None:
     try:
         pointer = json.loads((root / POINTER).read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
-        raise _damaged(root / POINTER, str(error)) from error
+        raise damaged(root / POINTER, str(error)) from error
     if not isinstance(pointer, dict) or set(pointer) != {"version", "manifest"}:
-        raise _damaged(root / POINTER, "It does not name a version.")
+        raise damaged(root / POINTER, "It does not name a version.")
+    if not isinstance(pointer["version"], str) or not _VERSION.fullmatch(pointer["version"]):
+        raise damaged(root / POINTER, f"It names {pointer['version']!r}, which is no version.")
     return pointer
 
 
-def _damaged(path: Path, why: str) -> UserError:
+def damaged(path: Path, why: str) -> UserError:
+    """The error of a file that is not what `write_version` made."""
     return UserError(f"{path} is damaged.", why, "Put a copy of the folder back, or build the index anew.")
 
 

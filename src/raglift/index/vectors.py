@@ -220,11 +220,24 @@ class VectorTable:
         if built is not None:
             kind: ApproximateKind = plugins.load("index kind", built.kind)
             table._approximation = Approximation(kind, read_index(folder / APPROXIMATE_FILE, mapped), built)
+        _check_rows(table._rows, next_row)
         if not isinstance(exact, faiss.IndexFlat) or {exact.ntotal, table.index.ntotal} != {len(table._rows)}:
             raise UserError(
                 f"The files in {folder} do not belong together.", "They hold different numbers of vectors.", _ANEW
             )
         return table
+
+
+def _check_rows(rows: Positions, next_row: int) -> None:
+    """Refuse row ids that do not rise, or a next one that would be given twice.
+
+    Raises:
+        ValueError: They are none that `write` wrote.
+    """
+    if rows.ndim != 1 or rows.dtype != np.int64 or np.any(np.diff(rows, prepend=-1) <= 0):
+        raise ValueError("row ids do not rise")
+    if type(next_row) is not int or next_row < (rows[-1] + 1 if len(rows) else 0):
+        raise ValueError(f"the next row id is {next_row!r}, which is not above all that were given")
 
 
 _ANEW = "Build the index anew."
