@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -57,6 +59,33 @@ def test_what_is_opened_answers_as_before_and_can_be_changed(kind: str, mapped: 
     assert answer(opened)[0] == "new new"
     assert opened.node_id(1200) == "new"
     assert answer(store) == answer(FaissStore.open(tmp_path)), "the file must not change under the first"
+
+
+@pytest.mark.parametrize("mapped", [False, True, None])
+def test_a_deep_copy_has_the_content_and_changes_apart(mapped: bool | None, tmp_path: Path) -> None:
+    store = store_of(1, 1200, kind="hnsw")
+    store.delete_nodes(["n0"])
+    store.persist(str(tmp_path))
+    if mapped is not None:
+        store = FaissStore.open(tmp_path, mapped=mapped)
+    twin = copy.deepcopy(store)
+    before = answer(store)
+    assert (answer(twin), twin.settings(), twin.built, len(twin)) == (before, store.settings(), store.built, 1199)
+    twin.add_vectors([TextNode(id_="new", text="new")], np.ones((1, WIDTH), np.float32))
+    assert answer(twin)[0] == "new new"
+    assert twin.node_id(1200) == "new", "ids go on from where they were"
+    assert (answer(store), len(store)) == (before, 1199)
+    store.clear()
+    assert len(twin) == 1200
+    twin.persist(str(tmp_path))
+    with pytest.raises(UserError, match="has changed since"):
+        store.persist(str(tmp_path))
+
+
+def test_pickling_is_refused_rather_than_losing_the_content() -> None:
+    with pytest.raises(UserError, match="cannot be pickled") as raised:
+        pickle.dumps(store_of(1, 3))
+    assert "FaissStore.open" in raised.value.fix
 
 
 def test_a_reader_keeps_what_it_opened(tmp_path: Path) -> None:
@@ -127,16 +156,16 @@ def test_every_file_is_checked(tmp_path: Path) -> None:
     }
     for number, file in enumerate(checked):
         for damage in ("changed", "missing"):
-            copy = tmp_path / f"{damage}{number}"
-            shutil.copytree(tmp_path / "good", copy)
+            folder = tmp_path / f"{damage}{number}"
+            shutil.copytree(tmp_path / "good", folder)
             if damage == "missing":
-                (copy / file).unlink()
+                (folder / file).unlink()
             else:
-                data = bytearray((copy / file).read_bytes())
+                data = bytearray((folder / file).read_bytes())
                 data[len(data) // 2] ^= 0x01
-                (copy / file).write_bytes(bytes(data))
+                (folder / file).write_bytes(bytes(data))
             with pytest.raises(UserError, match=r"damaged|no index") as raised:
-                FaissStore.open(copy)
+                FaissStore.open(folder)
             assert raised.value.fix
 
 

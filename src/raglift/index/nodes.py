@@ -124,6 +124,15 @@ class NodeTable:
             self._nodes[row] = self._saved.node(row, self._id_of[row])
         return self._nodes[row]
 
+    def copy(self) -> NodeTable:
+        """The same nodes, to be changed apart; what both have on disk they share."""
+        table = NodeTable()
+        table._row_of, table._id_of = dict(self._row_of), dict(self._id_of)
+        for row, document in self._document_of.items():
+            table._file(row, document)
+        table._nodes, table._saved = dict(self._nodes), self._saved  # neither ever changes a node that it holds
+        return table
+
     def write(self, folder: Path) -> None:
         """Write a line of JSON a node, one of its metadata (a filter reads no more), and the rows with their ids."""
         with (folder / NODES_FILE).open("wb") as nodes, (folder / METADATA_FILE).open("wb") as metadata:

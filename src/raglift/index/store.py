@@ -109,6 +109,19 @@ class FaissStore(BasePydanticVectorStore):
     def __len__(self) -> int:
         return len(self._nodes)
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> FaissStore:
+        """A store with the same content, to be changed apart."""
+        store = FaissStore(**self.settings())
+        store._table, store._nodes, store._origin = self._table.copy(), self._nodes.copy(), self._origin
+        return store
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise UserError(
+            "A FaissStore cannot be pickled.",
+            "Its vectors are FAISS's, and its nodes may still be on disk.",
+            "Persist it, and open the folder where it is needed: FaissStore.open(folder, mapped=True).",
+        )
+
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """Add nodes that carry their embeddings; a node that is already here is replaced."""
         nodes = list(nodes)

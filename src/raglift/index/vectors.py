@@ -192,6 +192,15 @@ class VectorTable:
             self._approximation = replace(self._approximation, index=owned(self._approximation.index))
         self._mapped = False
 
+    def copy(self) -> VectorTable:
+        """The same rows, in memory, to be changed apart."""
+        table = VectorTable(self.dimension, self.plan)
+        table.next_row, table._exact = self.next_row, owned(self._exact)
+        if self._approximation is not None:
+            table._approximation = replace(self._approximation, index=owned(self._approximation.index))
+        table._rows, table._alive = self._rows.copy(), self._alive.copy()
+        return table
+
     def write(self, folder: Path) -> None:
         """Write FAISS's files into a folder. Deleted rows are taken out first, unless that would cost the index."""
         if self._approximation is None:
