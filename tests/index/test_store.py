@@ -190,3 +190,40 @@ def test_an_empty_group_beside_a_filter_changes_nothing(condition: FilterConditi
     blue = colour_filter("blue")
     store.delete_nodes(filters=MetadataFilters(filters=[blue, MetadataFilters(filters=[])], condition=condition))
     assert [node.node_id for node in store.get_nodes()] == left
+
+
+@pytest.mark.parametrize("scale", [1e-44, 1e-30, 1e-25, 1e-19, 1e-12, 1.0, 1e12, 1e19, 1e30, 3e38])
+def test_a_vector_of_any_length_is_brought_to_unit_length(scale: float) -> None:
+    given = (np.array([[1.0, -0.5, 0.25, 0.0, 0.125]]) * scale).astype(np.float32)
+    right = given.astype(np.float64)[0] / np.linalg.norm(given.astype(np.float64))
+    store = FaissStore(dimension=WIDTH)
+    store.add_vectors([node_of("one")], given)
+    assert np.allclose(store.vectors(["one"])[0], right, atol=1e-6)
+    assert store.search(given, 1)[1][0, 0] == pytest.approx(1.0, abs=1e-6)
+    assert store.search(-given, 1)[1][0, 0] == pytest.approx(-1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e39])
+def test_what_is_no_number_in_float32_is_refused(wrong: float) -> None:
+    store = filled()
+    vectors = np.array([[wrong, 0.0, 0.0, 0.0, 1.0]])
+    node = node_of("new")
+    node.embedding = vectors[0].tolist()
+    calls: list[Any] = [
+        lambda: store.add_vectors([node_of("n1")], vectors),
+        lambda: store.add([node]),
+        lambda: store.search(vectors, 3),
+        lambda: store.query(VectorStoreQuery(query_embedding=vectors[0].tolist(), similarity_top_k=3)),
+    ]
+    for call in calls:
+        with pytest.raises(UserError, match="not a number"):
+            call()
+    assert [node.node_id for node in store.get_nodes()] == [f"n{row}" for row in range(6)]
+
+
+@pytest.mark.parametrize("setting", [{"recall": 7}, {"recall": -0.1}, {"recall": float("nan")}, {"memory_mb": 0}])
+def test_bounds_that_no_index_can_keep_are_refused(setting: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=next(iter(setting))):
+        FaissStore(dimension=WIDTH, **setting)
+    for kept in ({"recall": 0.0}, {"recall": 1.0}, {"memory_mb": 1}):
+        FaissStore(dimension=WIDTH, **kept)

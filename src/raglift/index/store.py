@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode
@@ -23,12 +22,13 @@ from numpy.typing import NDArray
 
 from raglift.errors import UserError
 from raglift.index.approximation import Built
-from raglift.index.checks import check_model, check_not_legacy, only_local
+from raglift.index.checks import check_bounds, check_model, check_not_legacy, only_local
 from raglift.index.choosing import AUTO, check_kind
 from raglift.index.filtering import restricts
 from raglift.index.mmr import mmr_order
 from raglift.index.nodes import NodeTable
 from raglift.index.persistence import Version, open_version, write_version
+from raglift.index.unit_length import finite, to_unit_length
 from raglift.index.untrusted import examine
 from raglift.index.vectors import Plan, VectorTable
 
@@ -73,6 +73,7 @@ class FaissStore(BasePydanticVectorStore):
     def __init__(self, dimension: int, **kwargs: Any) -> None:
         super().__init__(dimension=dimension, **kwargs)
         check_kind(self.kind)
+        check_bounds(self.recall, self.memory_mb)
         self._table = VectorTable(dimension, self._plan())
 
     def _plan(self) -> Plan:
@@ -130,7 +131,7 @@ class FaissStore(BasePydanticVectorStore):
         lengths = {len(node.get_embedding()) for node in nodes}
         if lengths != {self.dimension}:
             raise self._other_model(f"({len(nodes)}, {', '.join(map(str, sorted(lengths)))})")
-        return self.add_vectors(nodes, np.array([node.get_embedding() for node in nodes], dtype=np.float32))
+        return self.add_vectors(nodes, finite([node.get_embedding() for node in nodes]))
 
     def add_vectors(self, nodes: Sequence[BaseNode], vectors: NDArray[np.float32], unit: bool = True) -> list[str]:
         """`add` with the vectors as one array of shape (len(nodes), dimension).
@@ -146,9 +147,9 @@ class FaissStore(BasePydanticVectorStore):
         self._check(vectors, len(nodes))
         latest = {node.node_id: position for position, node in enumerate(nodes)}
         kept = sorted(latest.values())
-        values = np.ascontiguousarray(vectors[kept], dtype=np.float32)
+        values = finite(vectors if len(kept) == len(vectors) else vectors[kept])
         if unit:
-            faiss.normalize_L2(values)
+            to_unit_length(values)
         self._remove(self._nodes.rows_of(latest))
         rows = self._table.add(values)
         self._nodes.add(rows.tolist(), [nodes[position] for position in kept])
@@ -201,7 +202,7 @@ class FaissStore(BasePydanticVectorStore):
                 f"This index cannot answer a query in mode {query.mode.value!r}.",
                 "It compares embeddings; the query has none or wants something else.",
             )
-        vector = np.array([query.query_embedding], dtype=np.float32)
+        vector = finite([query.query_embedding])
         depth = query.similarity_top_k
         if mmr:
             depth = kwargs.get("mmr_prefetch_k") or round(depth * kwargs.get("mmr_prefetch_factor", _MMR_FACTOR))
@@ -243,10 +244,10 @@ class FaissStore(BasePydanticVectorStore):
             UserError: The vectors have another dimension.
         """
         self._check(vectors, len(vectors))
+        unit = finite(vectors)
+        to_unit_length(unit)
         if self._table.wanted() is not None:
             self.build()
-        unit = np.array(vectors, dtype=np.float32, order="C")
-        faiss.normalize_L2(unit)
         among = None if rows is None else np.array(rows, dtype=np.int64)
         found, scores = self._table.search(unit, depth, among)
         return found, np.clip(scores, -1.0, 1.0)
@@ -267,10 +268,10 @@ class FaissStore(BasePydanticVectorStore):
         with self._building:
             kind = self._table.wanted()
             if kind is not None:
-                asked = None if queries is None else np.array(queries, dtype=np.float32, order="C")
+                asked = None if queries is None else finite(queries)
                 if asked is not None:
                     self._check(asked, len(asked))
-                    faiss.normalize_L2(asked)
+                    to_unit_length(asked)
                 self._table.build(kind, asked, advance)
         return self._table.built
 
@@ -289,12 +290,6 @@ class FaissStore(BasePydanticVectorStore):
     def _check(self, vectors: NDArray[np.float32], count: int) -> None:
         if vectors.shape != (count, self.dimension):
             raise self._other_model(str(vectors.shape))
-        if not np.isfinite(vectors).all():
-            raise UserError(
-                "A vector holds what is not a number.",
-                "It would be near to nothing or to everything.",
-                "Look for what the embedding model makes of an empty or very long text.",
-            )
 
     def _other_model(self, shape: str) -> UserError:
         return UserError(
