@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,27 @@ def test_bounds_that_no_index_can_keep_are_refused(setting: dict[str, Any]) -> N
         FaissStore(dimension=WIDTH, **setting)
     for kept in ({"recall": 0.0}, {"recall": 1.0}, {"memory_mb": 1}):
         FaissStore(dimension=WIDTH, **kept)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_inner_products_with_longer_vectors_are_not_cut_off(opened: bool, tmp_path: Path) -> None:
+    store = FaissStore(dimension=WIDTH)
+    lengths = np.array([3.0, 0.5, 2.0, 1.5, 1.0], dtype=np.float32)
+    store.add_vectors([node_of(f"n{row}") for row in range(WIDTH)], np.diag(lengths), unit=False)
+    if opened:
+        store.persist(str(tmp_path))
+        store = FaissStore.open(tmp_path)
+    for held in (store, copy.deepcopy(store)):
+        rows, scores = held.search(np.ones((1, WIDTH)), WIDTH)
+        assert rows.tolist() == [[0, 2, 3, 4, 1]]
+        assert np.allclose(scores, np.array([[3.0, 2.0, 1.5, 1.0, 0.5]]) / np.sqrt(WIDTH))
+        assert held.search(-np.eye(1, WIDTH), 5)[1].min() == pytest.approx(-3.0)
+
+
+def test_vectors_that_came_of_unit_length_are_still_cut_off_at_one() -> None:
+    store = FaissStore(dimension=2)
+    seeds = np.random.default_rng(0).normal(size=(500, 2))
+    units = (seeds / np.linalg.norm(seeds, axis=1, keepdims=True)).astype(np.float32)
+    store.add_vectors([node_of(f"n{row}") for row in range(500)], units, unit=False)
+    assert (units @ units.T).max() > 1, "rounding alone must leave the bounds, or this tries nothing"
+    assert store.search(units, 500)[1].max() == 1.0

@@ -234,6 +234,8 @@ class FaissStore(BasePydanticVectorStore):
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Row ids and cosines of the `depth` nearest rows to each vector, both of shape (queries, at most depth).
 
+        Rows that were added with `unit=False` have their inner products with the vector brought to unit length.
+
         An approximate index may miss some of them; the cosines of those that it finds are exact. The first search
         after the store has grown past what its index was built for builds it: see `build`.
 
@@ -249,8 +251,7 @@ class FaissStore(BasePydanticVectorStore):
         if self._table.wanted() is not None:
             self.build()
         among = None if rows is None else np.array(rows, dtype=np.int64)
-        found, scores = self._table.search(unit, depth, among)
-        return found, np.clip(scores, -1.0, 1.0)
+        return self._table.search(unit, depth, among)
 
     def build(
         self, queries: NDArray[np.float32] | None = None, advance: Callable[[int], None] = lambda _: None
@@ -314,12 +315,14 @@ class FaissStore(BasePydanticVectorStore):
     def _write(self, folder: Path) -> dict[str, Any]:
         self._table.write(folder)
         self._nodes.write(folder)
-        return {
+        facts = {
             "settings": self.settings(),
             "count": len(self),
             "next_row": self._table.next_row,
             "built": None if self.built is None else asdict(self.built),
         }
+        # Said only of the few stores that it is true of, so that the others stay the bytes that they were.
+        return facts if self._table.bounded else facts | {"bounded": False}
 
     @classmethod
     def open(
@@ -351,6 +354,7 @@ class FaissStore(BasePydanticVectorStore):
             store = cls(**facts["settings"])
             built = None if facts["built"] is None else Built(**facts["built"])
             store._table = VectorTable.read(version.path, store._plan(), facts["next_row"], built, mapped)
+            store._table.bounded = facts.get("bounded", True) is True
             store._nodes = NodeTable.read(version.path)
             if store._table.dimension != store.dimension or not np.array_equal(store._table.rows, store._nodes.rows):
                 raise ValueError("vectors and nodes do not belong together")

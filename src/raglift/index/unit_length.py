@@ -14,6 +14,8 @@ Vectors = NDArray[np.float32]
 
 _SMALL, _LARGE = 1e-12, 1e12
 """Between these a largest component's square stays far from where float32 ends, which is near 1e-38 and 1e38."""
+_ROUNDING = 1e-4
+"""By which a unit vector of float32 may seem longer than 1."""
 
 
 def finite(values: Any) -> Vectors:
@@ -41,3 +43,9 @@ def to_unit_length(vectors: Vectors) -> None:
     extreme = (largest > 0) & ((largest < _SMALL) | (largest > _LARGE))
     vectors[extreme] /= largest[extreme, None]  # FAISS adds up squares in float32: they would be 0 or infinite
     faiss.normalize_L2(vectors)
+
+
+def within_unit_length(vectors: Vectors) -> bool:
+    """Whether no row is longer than 1, so that its inner product with a unit vector is one of [-1, 1]."""
+    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    return bool(np.all(squares <= (1 + _ROUNDING) ** 2))
