@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -314,6 +315,23 @@ def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path, monkeypatch: pyt
     assert len(FaissStore.open(tmp_path)) == 3
     store.persist(str(tmp_path))
     assert len(FaissStore.open(tmp_path)) == 2
+
+
+def test_metadata_that_json_does_not_have_is_named_and_nothing_is_lost(tmp_path: Path) -> None:
+    store = store_of(1, 3)
+    store.persist(str(tmp_path))
+    circle: list[Any] = []
+    circle.append(circle)
+    for value in (date(2024, 1, 1), {"inner": {1, 2}}, b"bytes", circle):
+        node = TextNode(id_="new", text="new", metadata={"row": 9, "odd": value})
+        store.add_vectors([node], np.ones((1, WIDTH), np.float32))
+        with pytest.raises(UserError, match="'odd' of node 'new'") as raised:
+            store.persist(str(tmp_path))
+        assert raised.value.fix
+        assert len(FaissStore.open(tmp_path)) == 3
+    assert not list(tmp_path.glob(".v*.partial"))
+    store.delete_nodes(["new"])
+    store.persist(str(tmp_path))
 
 
 WRITERS = """

@@ -17,6 +17,7 @@ from llama_index.core.storage.docstore.utils import doc_to_json, json_to_doc
 from llama_index.core.vector_stores.types import MetadataFilters
 from numpy.typing import NDArray
 
+from raglift.errors import UserError
 from raglift.index.filtering import Columns, Mask, restricts
 from raglift.index.persistence import damaged
 
@@ -134,7 +135,11 @@ class NodeTable:
         return table
 
     def write(self, folder: Path) -> None:
-        """Write a line of JSON a node, one of its metadata (a filter reads no more), and the rows with their ids."""
+        """Write a line of JSON a node, one of its metadata (a filter reads no more), and the rows with their ids.
+
+        Raises:
+            UserError: A node holds what JSON does not have.
+        """
         with (folder / NODES_FILE).open("wb") as nodes, (folder / METADATA_FILE).open("wb") as metadata:
             for row in self._id_of:
                 node, about = self._written(row)
@@ -150,8 +155,11 @@ class NodeTable:
     def _written(self, row: int) -> tuple[bytes, bytes]:
         if row not in self._nodes and self._saved is not None:
             return self._saved.nodes.line(row), self._saved.metadata.line(row)
-        node = doc_to_json(self._nodes[row])
-        return _line(node), _line(node[DATA_KEY].get("metadata") or {})
+        try:
+            node = doc_to_json(self._nodes[row])
+            return _line(node), _line(node[DATA_KEY].get("metadata") or {})
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _unwritable(self._nodes[row], error) from error
 
     @classmethod
     def read(cls, folder: Path) -> NodeTable:
@@ -230,6 +238,18 @@ class _Lines:
 
 def _line(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _unwritable(node: BaseNode, error: Exception) -> UserError:
+    fix = "Give text, numbers, lists or dictionaries of them: a date as its isoformat()."
+    for key, value in node.metadata.items():
+        try:
+            _line(value)
+        except (TypeError, ValueError, RecursionError) as why:
+            return UserError(
+                f"The metadata {key!r} of node {node.node_id!r} cannot be kept on disk.", f"As JSON: {why}", fix
+            )
+    return UserError(f"The node {node.node_id!r} cannot be kept on disk.", f"As JSON: {error}", fix)
 
 
 def _both(rows: Rows, others: Rows) -> Rows:

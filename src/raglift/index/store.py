@@ -48,7 +48,7 @@ class FaissStore(BasePydanticVectorStore):
 
     Args:
         dimension: Of the vectors.
-        kind: "auto" (exact up to 100,000 vectors), or a kind of `raglift.index.kinds`.
+        kind: "auto" (exact up to 100,000 vectors that fit `memory_mb`), or a kind of `raglift.index.kinds`.
         memory_mb: Most megabytes for the part of the index that every search reads; None: any number.
         recall: Recall at 10 against exact search that an approximate index is to reach.
         fingerprint: Of the embedding model, such as its name and revision: `open` refuses another one.
@@ -303,7 +303,8 @@ class FaissStore(BasePydanticVectorStore):
         """Write a new version into the folder `persist_path`; a process that dies meanwhile leaves the old one.
 
         Raises:
-            UserError: Another process is writing there or has written since this store was opened, or the disk is full.
+            UserError: Another process is writing there or has written since this store was opened, the disk is full, or
+                a node's metadata is none that JSON has.
         """
         only_local(fs)
         if self._table.wanted() is not None:
