@@ -279,7 +279,8 @@ class IndexConfig(Section):
 
     kind: AutoIndexKind = "auto"
     """How vectors are searched: "flat" is exact; "hnsw", "ivf_flat", "scalar", "ivf_pq" and "binary" find candidates
-    whose exact cosines are then compared; "auto" is exact up to 100,000 passages and then goes by `memory_mb`."""
+    whose exact cosines are then compared; "auto" is exact up to 100,000 passages that fit `memory_mb`, and otherwise
+    takes the first kind that fits."""
     memory_mb: Count | None = None
     """Most megabytes that "auto" lets the part take which every search reads; null: any number."""
     recall: PositiveShare = 0.95

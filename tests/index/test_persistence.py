@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from filelock import FileLock
 from llama_index.core.schema import TextNode
-from llama_index.core.vector_stores.types import VectorStoreQuery
+from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery
 
 from raglift.errors import UserError
 from raglift.index import persistence
@@ -57,6 +62,33 @@ def test_what_is_opened_answers_as_before_and_can_be_changed(kind: str, mapped: 
     assert answer(store) == answer(FaissStore.open(tmp_path)), "the file must not change under the first"
 
 
+@pytest.mark.parametrize("mapped", [False, True, None])
+def test_a_deep_copy_has_the_content_and_changes_apart(mapped: bool | None, tmp_path: Path) -> None:
+    store = store_of(1, 1200, kind="hnsw")
+    store.delete_nodes(["n0"])
+    store.persist(str(tmp_path))
+    if mapped is not None:
+        store = FaissStore.open(tmp_path, mapped=mapped)
+    twin = copy.deepcopy(store)
+    before = answer(store)
+    assert (answer(twin), twin.settings(), twin.built, len(twin)) == (before, store.settings(), store.built, 1199)
+    twin.add_vectors([TextNode(id_="new", text="new")], np.ones((1, WIDTH), np.float32))
+    assert answer(twin)[0] == "new new"
+    assert twin.node_id(1200) == "new", "ids go on from where they were"
+    assert (answer(store), len(store)) == (before, 1199)
+    store.clear()
+    assert len(twin) == 1200
+    twin.persist(str(tmp_path))
+    with pytest.raises(UserError, match="has changed since"):
+        store.persist(str(tmp_path))
+
+
+def test_pickling_is_refused_rather_than_losing_the_content() -> None:
+    with pytest.raises(UserError, match="cannot be pickled") as raised:
+        pickle.dumps(store_of(1, 3))
+    assert "FaissStore.open" in raised.value.fix
+
+
 def test_a_reader_keeps_what_it_opened(tmp_path: Path) -> None:
     store = store_of(1, 30)
     store.persist(str(tmp_path))
@@ -66,6 +98,30 @@ def test_a_reader_keeps_what_it_opened(tmp_path: Path) -> None:
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
     assert all(line.endswith("version 1") for line in answer(reader))
     assert all(line.endswith("version 2") for line in answer(FaissStore.open(tmp_path)))
+
+
+def test_folders_of_somebody_else_are_left_alone(tmp_path: Path) -> None:
+    own = [
+        "v1",
+        "v2-my-dataset",
+        "v\u00b2",
+        "v000007",
+        "v000008x",
+        ".vault.partial",
+        ".v1.partial",
+        ".current.json.a.tmp",
+    ]
+    for name in own:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "data.txt").write_text("dear to somebody")
+    (tmp_path / "v000007" / "manifest.json").write_text('{"format": 1}')
+    for version in (1, 2):
+        store_of(version, 3).persist(str(tmp_path))
+    for name in own:
+        assert (tmp_path / name / "data.txt").read_text() == "dear to somebody"
+    ours = {path.name for path in tmp_path.iterdir()} - set(own)
+    assert ours == {LOCK, POINTER, "v000009"}, "the version before is gone"
+    assert answer(FaissStore.open(tmp_path))[0].endswith("version 2")
 
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
@@ -101,16 +157,16 @@ def test_every_file_is_checked(tmp_path: Path) -> None:
     }
     for number, file in enumerate(checked):
         for damage in ("changed", "missing"):
-            copy = tmp_path / f"{damage}{number}"
-            shutil.copytree(tmp_path / "good", copy)
+            folder = tmp_path / f"{damage}{number}"
+            shutil.copytree(tmp_path / "good", folder)
             if damage == "missing":
-                (copy / file).unlink()
+                (folder / file).unlink()
             else:
-                data = bytearray((copy / file).read_bytes())
+                data = bytearray((folder / file).read_bytes())
                 data[len(data) // 2] ^= 0x01
-                (copy / file).write_bytes(bytes(data))
+                (folder / file).write_bytes(bytes(data))
             with pytest.raises(UserError, match=r"damaged|no index") as raised:
-                FaissStore.open(copy)
+                FaissStore.open(folder)
             assert raised.value.fix
 
 
@@ -147,6 +203,88 @@ def test_files_that_are_sealed_but_do_not_belong_together_are_refused(wrong: str
         FaissStore.open(tmp_path / "one")
 
 
+def seal(root: Path, change: Callable[[dict[str, Any], Path], object]) -> None:
+    """Change a version as somebody would who renews every checksum after it."""
+    version = root / json.loads((root / POINTER).read_text())["version"]
+    manifest = json.loads((version / "manifest.json").read_text())
+    change(manifest, version)
+    if isinstance(manifest["files"], dict):
+        manifest["files"] = {name: persistence.file_sha256(version / name) for name in manifest["files"]}
+    (version / "manifest.json").write_text(json.dumps(manifest))
+    sealed = {"version": version.name, "manifest": persistence.file_sha256(version / "manifest.json")}
+    (root / POINTER).write_text(json.dumps(sealed))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest, _: manifest.update(files=[]),
+        lambda manifest, _: manifest.update(files={}),
+        lambda manifest, _: manifest["files"].update({"../.lock": ""}),
+        lambda manifest, _: manifest.update(facts=[]),
+        lambda manifest, _: manifest["facts"].update(next_row=0),
+        lambda manifest, _: manifest["facts"].update(next_row=29),
+        lambda manifest, _: manifest["facts"].update(next_row="30"),
+        lambda manifest, _: manifest["facts"].update(next_row=30.5),
+        lambda _, version: (version / "rows.json").write_text("[]"),
+        lambda _, version: np.save(version / "positions.npy", np.arange(30.0)),
+        lambda _, version: np.save(version / "positions.npy", np.arange(30)[::-1]),
+        lambda _, version: np.save(version / "positions.npy", np.arange(30).reshape(5, 6)),
+    ],
+)
+def test_sealed_nonsense_is_damage(change: Callable[[dict[str, Any], Path], object], tmp_path: Path) -> None:
+    store_of(1, 30).persist(str(tmp_path))
+    seal(tmp_path, lambda *_: None)
+    assert len(FaissStore.open(tmp_path)) == 30
+    seal(tmp_path, change)
+    with pytest.raises(UserError, match="damaged"):
+        FaissStore.open(tmp_path)
+
+
+def test_rows_that_do_not_rise_are_damage_also_where_nodes_agree(tmp_path: Path) -> None:
+    store_of(1, 3).persist(str(tmp_path))
+
+    def change(_: dict[str, Any], version: Path) -> None:
+        np.save(version / "positions.npy", np.array([0, 2, 1]))
+        (version / "rows.json").write_text((version / "rows.json").read_text().replace("[0,1,2]", "[0,2,1]"))
+
+    seal(tmp_path, change)
+    with pytest.raises(UserError, match="damaged"):
+        FaissStore.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "version", ["..", ".", "", "v1", "v000001/../v000001", "v\u0661\u0661\u0661\u0661\u0661\u0661", 1]
+)
+def test_a_pointer_names_a_version_and_nothing_else(version: object, tmp_path: Path) -> None:
+    root = tmp_path / "index"
+    store_of(1, 3).persist(str(root))
+    for path in (root / "v000001").iterdir():
+        for folder in (tmp_path, root):
+            shutil.copy(path, folder / path.name)
+    pointer = json.loads((root / POINTER).read_text())
+    (root / POINTER).write_text(json.dumps(pointer | {"version": version}))
+    with pytest.raises(UserError, match="damaged"):
+        FaissStore.open(root)
+
+
+@pytest.mark.parametrize("line", ["{}", "[]", "1", "not JSON", '{"__type__": "1", "__data__": {}}'])
+def test_a_line_that_is_no_node_is_damage_when_it_is_asked_for(line: str, tmp_path: Path) -> None:
+    store_of(1, 3).persist(str(tmp_path))
+    seal(tmp_path, lambda _, version: (version / "nodes.jsonl").write_text(f"{line}\n" * 3))
+    with pytest.raises(UserError, match=r"nodes\.jsonl is damaged"):
+        answer(FaissStore.open(tmp_path))
+
+
+@pytest.mark.parametrize("line", ["[]", "not JSON"])
+def test_a_line_that_is_no_metadata_is_damage_when_a_filter_reads_it(line: str, tmp_path: Path) -> None:
+    store_of(1, 3).persist(str(tmp_path))
+    seal(tmp_path, lambda _, version: (version / "metadata.jsonl").write_text(f"{line}\n" * 3))
+    filters = MetadataFilters(filters=[MetadataFilter(key="row", value=1)])
+    with pytest.raises(UserError, match=r"metadata\.jsonl is damaged"):
+        FaissStore.open(tmp_path).get_nodes(filters=filters)
+
+
 def test_another_embedding_model_is_refused(tmp_path: Path) -> None:
     store_of(1, 3, fingerprint="bge-small@1").persist(str(tmp_path))
     assert len(FaissStore.open(tmp_path, fingerprint="bge-small@1", dimension=WIDTH)) == 3
@@ -177,6 +315,23 @@ def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path, monkeypatch: pyt
     assert len(FaissStore.open(tmp_path)) == 3
     store.persist(str(tmp_path))
     assert len(FaissStore.open(tmp_path)) == 2
+
+
+def test_metadata_that_json_does_not_have_is_named_and_nothing_is_lost(tmp_path: Path) -> None:
+    store = store_of(1, 3)
+    store.persist(str(tmp_path))
+    circle: list[Any] = []
+    circle.append(circle)
+    for value in (date(2024, 1, 1), {"inner": {1, 2}}, b"bytes", circle):
+        node = TextNode(id_="new", text="new", metadata={"row": 9, "odd": value})
+        store.add_vectors([node], np.ones((1, WIDTH), np.float32))
+        with pytest.raises(UserError, match="'odd' of node 'new'") as raised:
+            store.persist(str(tmp_path))
+        assert raised.value.fix
+        assert len(FaissStore.open(tmp_path)) == 3
+    assert not list(tmp_path.glob(".v*.partial"))
+    store.delete_nodes(["new"])
+    store.persist(str(tmp_path))
 
 
 WRITERS = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +166,89 @@ def test_get_nodes_by_id_and_metadata() -> None:
     assert [node.node_id for node in store.get_nodes(["n4", "n1", "nowhere"])] == ["n1", "n4"]
     assert [node.node_id for node in store.get_nodes(filters=colour_filter("blue"))] == ["n2", "n5"]
     assert [node.node_id for node in store.get_nodes(["n1", "n2"], colour_filter("blue", "red"))] == ["n2"]
+
+
+@pytest.mark.parametrize("condition", list(FilterCondition))
+def test_a_filter_without_a_condition_in_it_asks_nothing_and_deletes_nothing(condition: FilterCondition) -> None:
+    hollow = MetadataFilters(filters=[], condition=condition)
+    for filters in (hollow, MetadataFilters(filters=[hollow, MetadataFilters(filters=[hollow])], condition=condition)):
+        store = filled()
+        store.delete_nodes(filters=filters)
+        assert len(store) == len(store.get_nodes(filters=filters)) == 6
+        query = VectorStoreQuery(query_embedding=vector_of(1).tolist(), similarity_top_k=9, filters=filters)
+        assert len(store.query(query).ids or []) == 6
+        store.delete_nodes(["n1"], filters)
+        assert len(store) == 5
+
+
+@pytest.mark.parametrize(
+    ("condition", "left"),
+    [(FilterCondition.AND, ["n0"]), (FilterCondition.OR, ["n0"]), (FilterCondition.NOT, ["n1"])],
+)
+def test_an_empty_group_beside_a_filter_changes_nothing(condition: FilterCondition, left: list[str]) -> None:
+    store = FaissStore(dimension=WIDTH)
+    store.add_vectors([node_of("n0"), node_of("n1", colour="blue")], np.array([vector_of(0), vector_of(1)]))
+    blue = colour_filter("blue")
+    store.delete_nodes(filters=MetadataFilters(filters=[blue, MetadataFilters(filters=[])], condition=condition))
+    assert [node.node_id for node in store.get_nodes()] == left
+
+
+@pytest.mark.parametrize("scale", [1e-44, 1e-30, 1e-25, 1e-19, 1e-12, 1.0, 1e12, 1e19, 1e30, 3e38])
+def test_a_vector_of_any_length_is_brought_to_unit_length(scale: float) -> None:
+    given = (np.array([[1.0, -0.5, 0.25, 0.0, 0.125]]) * scale).astype(np.float32)
+    right = given.astype(np.float64)[0] / np.linalg.norm(given.astype(np.float64))
+    store = FaissStore(dimension=WIDTH)
+    store.add_vectors([node_of("one")], given)
+    assert np.allclose(store.vectors(["one"])[0], right, atol=1e-6)
+    assert store.search(given, 1)[1][0, 0] == pytest.approx(1.0, abs=1e-6)
+    assert store.search(-given, 1)[1][0, 0] == pytest.approx(-1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e39])
+def test_what_is_no_number_in_float32_is_refused(wrong: float) -> None:
+    store = filled()
+    vectors = np.array([[wrong, 0.0, 0.0, 0.0, 1.0]])
+    node = node_of("new")
+    node.embedding = vectors[0].tolist()
+    calls: list[Any] = [
+        lambda: store.add_vectors([node_of("n1")], vectors),
+        lambda: store.add([node]),
+        lambda: store.search(vectors, 3),
+        lambda: store.query(VectorStoreQuery(query_embedding=vectors[0].tolist(), similarity_top_k=3)),
+    ]
+    for call in calls:
+        with pytest.raises(UserError, match="not a number"):
+            call()
+    assert [node.node_id for node in store.get_nodes()] == [f"n{row}" for row in range(6)]
+
+
+@pytest.mark.parametrize("setting", [{"recall": 7}, {"recall": -0.1}, {"recall": float("nan")}, {"memory_mb": 0}])
+def test_bounds_that_no_index_can_keep_are_refused(setting: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=next(iter(setting))):
+        FaissStore(dimension=WIDTH, **setting)
+    for kept in ({"recall": 0.0}, {"recall": 1.0}, {"memory_mb": 1}):
+        FaissStore(dimension=WIDTH, **kept)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_inner_products_with_longer_vectors_are_not_cut_off(opened: bool, tmp_path: Path) -> None:
+    store = FaissStore(dimension=WIDTH)
+    lengths = np.array([3.0, 0.5, 2.0, 1.5, 1.0], dtype=np.float32)
+    store.add_vectors([node_of(f"n{row}") for row in range(WIDTH)], np.diag(lengths), unit=False)
+    if opened:
+        store.persist(str(tmp_path))
+        store = FaissStore.open(tmp_path)
+    for held in (store, copy.deepcopy(store)):
+        rows, scores = held.search(np.ones((1, WIDTH)), WIDTH)
+        assert rows.tolist() == [[0, 2, 3, 4, 1]]
+        assert np.allclose(scores, np.array([[3.0, 2.0, 1.5, 1.0, 0.5]]) / np.sqrt(WIDTH))
+        assert held.search(-np.eye(1, WIDTH), 5)[1].min() == pytest.approx(-3.0)
+
+
+def test_vectors_that_came_of_unit_length_are_still_cut_off_at_one() -> None:
+    store = FaissStore(dimension=2)
+    seeds = np.random.default_rng(0).normal(size=(500, 2))
+    units = (seeds / np.linalg.norm(seeds, axis=1, keepdims=True)).astype(np.float32)
+    store.add_vectors([node_of(f"n{row}") for row in range(500)], units, unit=False)
+    assert (units @ units.T).max() > 1, "rounding alone must leave the bounds, or this tries nothing"
+    assert store.search(units, 500)[1].max() == 1.0

@@ -22,6 +22,20 @@ def only_local(fs: Any) -> None:
         )
 
 
+def check_bounds(recall: float, memory_mb: int | None) -> None:
+    """Refuse what no index can reach or fit.
+
+    Raises:
+        UserError: The recall is no share, or the memory is none.
+    """
+    if not 0 <= recall <= 1:
+        raise UserError(f"recall is {recall}.", "It is a share.", "Give a number from 0 to 1.")
+    if memory_mb is not None and memory_mb <= 0:
+        raise UserError(
+            f"memory_mb is {memory_mb}.", "No index fits.", "Give a number above 0, or None for any number."
+        )
+
+
 def check_model(path: Path, settings: dict[str, Any], fingerprint: str | None, dimension: int | None) -> None:
     """Refuse an index of another embedding model.
 

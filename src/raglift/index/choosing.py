@@ -28,7 +28,7 @@ def choose(asked: str, count: int, dimension: int, memory_mb: int | None = None)
     """The kind for `count` vectors; flat where there are too few to train another.
 
     Args:
-        asked: A kind, or "auto": exact search up to `EXACT` vectors, beyond them the first kind in the order of
+        asked: A kind, or "auto": exact search up to `EXACT` vectors where it fits, else the first kind in the order of
             preference that fits; where none fits, the smallest.
         memory_mb: Megabytes that the part which every search reads may take; None: any number.
     """

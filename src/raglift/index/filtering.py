@@ -53,6 +53,13 @@ def matches(wanted: MetadataFilter, held: Any) -> bool:
         return wanted.operator == FilterOperator.NIN
 
 
+def restricts(filters: MetadataFilters | None) -> bool:
+    """Whether there is anything that a node has to meet: groups of filters may be empty, also all of them."""
+    if filters is None:
+        return False
+    return any(restricts(each) if isinstance(each, MetadataFilters) else True for each in filters.filters)
+
+
 def check(filters: MetadataFilters) -> None:
     """Refuse what no node could be compared with.
 
@@ -92,7 +99,7 @@ class Columns:
             self._columns[name] = ids
 
     def mask(self, filters: MetadataFilters) -> Mask:
-        """Which nodes pass, shape (nodes,); filters may be nested.
+        """Which nodes pass, shape (nodes,); filters may be nested, and a group of none says nothing.
 
         Raises:
             UserError: A filter's value does not fit its operator.
@@ -101,9 +108,14 @@ class Columns:
         return self._mask(filters)
 
     def _mask(self, filters: MetadataFilters) -> Mask:
-        if not filters.filters:
+        masks = []
+        for each in filters.filters:
+            if not isinstance(each, MetadataFilters):
+                masks.append(self._one(each))
+            elif restricts(each):
+                masks.append(self._mask(each))
+        if not masks:
             return np.ones(len(self._metadata), np.bool_)
-        masks = [self._mask(each) if isinstance(each, MetadataFilters) else self._one(each) for each in filters.filters]
         if filters.condition == FilterCondition.OR:
             return np.asarray(np.logical_or.reduce(masks))
         if filters.condition == FilterCondition.NOT:  # of none of them, as LlamaIndex has it

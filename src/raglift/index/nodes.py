@@ -17,7 +17,9 @@ from llama_index.core.storage.docstore.utils import doc_to_json, json_to_doc
 from llama_index.core.vector_stores.types import MetadataFilters
 from numpy.typing import NDArray
 
-from raglift.index.filtering import Columns, Mask
+from raglift.errors import UserError
+from raglift.index.filtering import Columns, Mask, restricts
+from raglift.index.persistence import damaged
 
 NODES_FILE = "nodes.jsonl"
 METADATA_FILE = "metadata.jsonl"
@@ -97,7 +99,7 @@ class NodeTable:
             UserError: A filter's value does not fit its operator.
         """
         parts: list[Rows] = []
-        if filters is not None and filters.filters:
+        if filters is not None and restricts(filters):
             parts.append(self.rows[self._by_metadata(filters)])
         if node_ids is not None:
             parts.append(np.array(self.rows_of(node_ids), np.int64))
@@ -114,18 +116,30 @@ class NodeTable:
     def _metadata(self, row: int) -> dict[str, Any]:
         if row in self._nodes or self._saved is None:
             return self._nodes[row].metadata
-        metadata: dict[str, Any] = json.loads(self._saved.metadata.line(row))
-        return metadata
+        return self._saved.about(row)
 
     def _held(self, row: int) -> BaseNode:
         if row not in self._nodes:
             if self._saved is None or row not in self._id_of:
                 raise KeyError(row)
-            self._nodes[row] = json_to_doc(json.loads(self._saved.nodes.line(row)))
+            self._nodes[row] = self._saved.node(row, self._id_of[row])
         return self._nodes[row]
 
+    def copy(self) -> NodeTable:
+        """The same nodes, to be changed apart; what both have on disk they share."""
+        table = NodeTable()
+        table._row_of, table._id_of = dict(self._row_of), dict(self._id_of)
+        for row, document in self._document_of.items():
+            table._file(row, document)
+        table._nodes, table._saved = dict(self._nodes), self._saved  # neither ever changes a node that it holds
+        return table
+
     def write(self, folder: Path) -> None:
-        """Write a line of JSON a node, one of its metadata (a filter reads no more), and the rows with their ids."""
+        """Write a line of JSON a node, one of its metadata (a filter reads no more), and the rows with their ids.
+
+        Raises:
+            UserError: A node holds what JSON does not have.
+        """
         with (folder / NODES_FILE).open("wb") as nodes, (folder / METADATA_FILE).open("wb") as metadata:
             for row in self._id_of:
                 node, about = self._written(row)
@@ -141,8 +155,11 @@ class NodeTable:
     def _written(self, row: int) -> tuple[bytes, bytes]:
         if row not in self._nodes and self._saved is not None:
             return self._saved.nodes.line(row), self._saved.metadata.line(row)
-        node = doc_to_json(self._nodes[row])
-        return _line(node), _line(node[DATA_KEY].get("metadata") or {})
+        try:
+            node = doc_to_json(self._nodes[row])
+            return _line(node), _line(node[DATA_KEY].get("metadata") or {})
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _unwritable(self._nodes[row], error) from error
 
     @classmethod
     def read(cls, folder: Path) -> NodeTable:
@@ -172,6 +189,34 @@ class _Saved:
     nodes: _Lines
     metadata: _Lines
 
+    def node(self, row: int, node_id: str) -> BaseNode:
+        """A row's node, whose id is known.
+
+        Raises:
+            UserError: Its line holds another, or none.
+        """
+        try:
+            node = json_to_doc(json.loads(self.nodes.line(row)))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise damaged(self.nodes.path, f"Row {row} is no node: {type(error).__name__}: {error}") from error
+        if node.node_id != node_id:
+            raise damaged(self.nodes.path, f"Row {row} holds node {node.node_id!r} in place of {node_id!r}.")
+        return node
+
+    def about(self, row: int) -> dict[str, Any]:
+        """A row's metadata.
+
+        Raises:
+            UserError: Its line holds none.
+        """
+        try:
+            metadata = json.loads(self.metadata.line(row))
+        except ValueError as error:
+            raise damaged(self.metadata.path, f"Row {row}: {error}") from error
+        if not isinstance(metadata, dict):
+            raise damaged(self.metadata.path, f"Row {row} is no metadata.")
+        return metadata
+
 
 class _Lines:
     """The lines of a file, by row; the file stays open, so that a later version does not take it away."""
@@ -182,6 +227,7 @@ class _Lines:
         ends = np.flatnonzero(np.frombuffer(self._data, np.uint8) == ord("\n")) + 1
         if len(ends) != len(rows):
             raise ValueError(f"{path} has {len(ends)} lines for {len(rows)} rows")
+        self.path = path
         self._rows = np.array(rows, dtype=np.int64)
         self._ends = np.array([0, *ends], dtype=np.int64)
 
@@ -192,6 +238,18 @@ class _Lines:
 
 def _line(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _unwritable(node: BaseNode, error: Exception) -> UserError:
+    fix = "Give text, numbers, lists or dictionaries of them: a date as its isoformat()."
+    for key, value in node.metadata.items():
+        try:
+            _line(value)
+        except (TypeError, ValueError, RecursionError) as why:
+            return UserError(
+                f"The metadata {key!r} of node {node.node_id!r} cannot be kept on disk.", f"As JSON: {why}", fix
+            )
+    return UserError(f"The node {node.node_id!r} cannot be kept on disk.", f"As JSON: {error}", fix)
 
 
 def _both(rows: Rows, others: Rows) -> Rows:

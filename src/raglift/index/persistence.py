@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,10 @@ POINTER = "current.json"
 MANIFEST = "manifest.json"
 LOCK = ".lock"
 FORMAT = 1
+_VERSION = re.compile(r"v[0-9]{6,}")
+_PARTIAL = re.compile(r"\.v[0-9]{6,}\.partial")
+_TEMPORARY = re.compile(rf"\.{re.escape(POINTER)}\.[0-9]+\.tmp")
+_MANIFEST_KEYS = {"format", "facts", "files"}
 _PATIENCE = 0.2
 """Seconds after which a held folder is refused."""
 _READS = 5
@@ -75,7 +80,7 @@ def write_version(root: Path, fill: Callable[[Path], dict[str, Any]], based_on: 
 
 
 def _write(root: Path, name: str, fill: Callable[[Path], dict[str, Any]]) -> None:
-    partial = root / f".{name}.partial"
+    partial = _partial(root, name)
     if partial.exists():
         shutil.rmtree(partial)
     partial.mkdir()
@@ -98,7 +103,7 @@ def _write(root: Path, name: str, fill: Callable[[Path], dict[str, Any]]) -> Non
 def current_version(root: Path) -> str | None:
     """The name of the version that holds, or None."""
     pointer = _pointer(root)
-    return None if pointer is None else str(pointer["version"])
+    return None if pointer is None else pointer["version"]
 
 
 def open_version(root: Path, read: Callable[[Version], Opened], verify: bool = True) -> tuple[str, Opened]:
@@ -118,22 +123,20 @@ def open_version(root: Path, read: Callable[[Version], Opened], verify: bool = T
             )
         try:
             version = _version(root, pointer, verify)
-            return str(pointer["version"]), read(version)
+            return pointer["version"], read(version)
         except FileNotFoundError as error:
             missing = error
             if _pointer(root) == pointer:
                 break  # nobody has replaced it: it really is missing
         except (ValueError, KeyError, TypeError, EOFError) as error:  # sealed, but not by this program
-            raise _damaged(root / str(pointer["version"]), f"{type(error).__name__}: {error}") from error
-    raise _damaged(Path(missing.filename or root), "It is missing.") from missing
+            raise damaged(root / pointer["version"], f"{type(error).__name__}: {error}") from error
+    raise damaged(Path(missing.filename or root), "It is missing.") from missing
 
 
-def _version(root: Path, pointer: dict[str, Any], verify: bool) -> Version:
-    path = root / str(pointer["version"])
-    if path.parent != root:
-        raise _damaged(root / POINTER, "It names a folder elsewhere.")
+def _version(root: Path, pointer: dict[str, str], verify: bool) -> Version:
+    path = root / pointer["version"]
     if file_sha256(path / MANIFEST) != pointer["manifest"]:
-        raise _damaged(path / MANIFEST, "Its sha256 differs from what the folder says.")
+        raise damaged(path / MANIFEST, "Its sha256 differs from what the folder says.")
     manifest = json.loads((path / MANIFEST).read_text("utf-8"))
     if manifest["format"] != FORMAT:
         raise UserError(
@@ -141,40 +144,67 @@ def _version(root: Path, pointer: dict[str, Any], verify: bool) -> Version:
             f"This raglift reads format {FORMAT}.",
             "Use the raglift that wrote it, or build the index anew.",
         )
-    for name, digest in manifest["files"].items() if verify else ():
+    files = manifest["files"]
+    if not isinstance(files, dict) or not files or any(Path(name).name != name for name in files):
+        raise damaged(path / MANIFEST, "It does not list the files of its folder.")
+    for name, digest in files.items() if verify else ():
         if file_sha256(path / name) != digest:
-            raise _damaged(path / name, "Its sha256 differs from the manifest.")
+            raise damaged(path / name, "Its sha256 differs from the manifest.")
     return Version(path, manifest["facts"])
 
 
-def _pointer(root: Path) -> dict[str, Any] | None:
+def _pointer(root: Path) -> dict[str, str] | None:
     try:
         pointer = json.loads((root / POINTER).read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
-        raise _damaged(root / POINTER, str(error)) from error
+        raise damaged(root / POINTER, str(error)) from error
     if not isinstance(pointer, dict) or set(pointer) != {"version", "manifest"}:
-        raise _damaged(root / POINTER, "It does not name a version.")
+        raise damaged(root / POINTER, "It does not name a version.")
+    if not isinstance(pointer["version"], str) or not _VERSION.fullmatch(pointer["version"]):
+        raise damaged(root / POINTER, f"It names {pointer['version']!r}, which is no version.")
     return pointer
 
 
-def _damaged(path: Path, why: str) -> UserError:
+def damaged(path: Path, why: str) -> UserError:
+    """The error of a file that is not what `write_version` made."""
     return UserError(f"{path} is damaged.", why, "Put a copy of the folder back, or build the index anew.")
 
 
+def _partial(root: Path, name: str) -> Path:
+    return root / f".{name}.partial"
+
+
 def _next_name(root: Path) -> str:
-    numbers = [int(path.name[1:]) for path in root.glob("v[0-9]*") if path.name[1:].isdigit()]
+    numbers = [int(path.name[1:]) for path in root.iterdir() if _VERSION.fullmatch(path.name)]
     return f"v{max(numbers, default=0) + 1:06d}"
 
 
 def _sweep(root: Path, kept: str) -> None:
-    """Remove the versions before, and what writers that died left; a reader keeps the files that it has open."""
-    for path in [*root.glob("v[0-9]*"), *root.glob(".v*.partial")]:
-        if path.name != kept and path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)  # a system that locks open files: the next writer tries again
-    for path in root.glob(f".{POINTER}.*.tmp"):
+    """Remove the versions before, and what writers that died left; a reader keeps the files that it has open.
+
+    The folder may hold what is somebody else's: only what this module has written goes.
+    """
+    for path in [path for path in root.iterdir() if _PARTIAL.fullmatch(path.name)]:
+        shutil.rmtree(path, ignore_errors=True)  # a system that locks open files: the next writer tries again
+    for path in [path for path in root.iterdir() if path.name != kept and _is_version(path)]:
+        with suppress(OSError):
+            # Once its manifest is gone nobody knows a version: a writer that dies here leaves it by a partial's name.
+            gone = path.rename(_partial(root, path.name))
+            shutil.rmtree(gone, ignore_errors=True)
+    for path in [path for path in root.iterdir() if _TEMPORARY.fullmatch(path.name)]:
         path.unlink(missing_ok=True)
+
+
+def _is_version(path: Path) -> bool:
+    if not _VERSION.fullmatch(path.name) or path.is_symlink():
+        return False
+    try:
+        manifest = json.loads((path / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and set(manifest) == _MANIFEST_KEYS
 
 
 @contextmanager

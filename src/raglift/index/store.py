@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode
@@ -23,11 +22,13 @@ from numpy.typing import NDArray
 
 from raglift.errors import UserError
 from raglift.index.approximation import Built
-from raglift.index.checks import check_model, check_not_legacy, only_local
+from raglift.index.checks import check_bounds, check_model, check_not_legacy, only_local
 from raglift.index.choosing import AUTO, check_kind
+from raglift.index.filtering import restricts
 from raglift.index.mmr import mmr_order
 from raglift.index.nodes import NodeTable
 from raglift.index.persistence import Version, open_version, write_version
+from raglift.index.unit_length import finite, to_unit_length
 from raglift.index.untrusted import examine
 from raglift.index.vectors import Plan, VectorTable
 
@@ -47,7 +48,7 @@ class FaissStore(BasePydanticVectorStore):
 
     Args:
         dimension: Of the vectors.
-        kind: "auto" (exact up to 100,000 vectors), or a kind of `raglift.index.kinds`.
+        kind: "auto" (exact up to 100,000 vectors that fit `memory_mb`), or a kind of `raglift.index.kinds`.
         memory_mb: Most megabytes for the part of the index that every search reads; None: any number.
         recall: Recall at 10 against exact search that an approximate index is to reach.
         fingerprint: Of the embedding model, such as its name and revision: `open` refuses another one.
@@ -72,6 +73,7 @@ class FaissStore(BasePydanticVectorStore):
     def __init__(self, dimension: int, **kwargs: Any) -> None:
         super().__init__(dimension=dimension, **kwargs)
         check_kind(self.kind)
+        check_bounds(self.recall, self.memory_mb)
         self._table = VectorTable(dimension, self._plan())
 
     def _plan(self) -> Plan:
@@ -108,6 +110,19 @@ class FaissStore(BasePydanticVectorStore):
     def __len__(self) -> int:
         return len(self._nodes)
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> FaissStore:
+        """A store with the same content, to be changed apart."""
+        store = FaissStore(**self.settings())
+        store._table, store._nodes, store._origin = self._table.copy(), self._nodes.copy(), self._origin
+        return store
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise UserError(
+            "A FaissStore cannot be pickled.",
+            "Its vectors are FAISS's, and its nodes may still be on disk.",
+            "Persist it, and open the folder where it is needed: FaissStore.open(folder, mapped=True).",
+        )
+
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """Add nodes that carry their embeddings; a node that is already here is replaced."""
         nodes = list(nodes)
@@ -116,7 +131,7 @@ class FaissStore(BasePydanticVectorStore):
         lengths = {len(node.get_embedding()) for node in nodes}
         if lengths != {self.dimension}:
             raise self._other_model(f"({len(nodes)}, {', '.join(map(str, sorted(lengths)))})")
-        return self.add_vectors(nodes, np.array([node.get_embedding() for node in nodes], dtype=np.float32))
+        return self.add_vectors(nodes, finite([node.get_embedding() for node in nodes]))
 
     def add_vectors(self, nodes: Sequence[BaseNode], vectors: NDArray[np.float32], unit: bool = True) -> list[str]:
         """`add` with the vectors as one array of shape (len(nodes), dimension).
@@ -132,9 +147,9 @@ class FaissStore(BasePydanticVectorStore):
         self._check(vectors, len(nodes))
         latest = {node.node_id: position for position, node in enumerate(nodes)}
         kept = sorted(latest.values())
-        values = np.ascontiguousarray(vectors[kept], dtype=np.float32)
+        values = finite(vectors if len(kept) == len(vectors) else vectors[kept])
         if unit:
-            faiss.normalize_L2(values)
+            to_unit_length(values)
         self._remove(self._nodes.rows_of(latest))
         rows = self._table.add(values)
         self._nodes.add(rows.tolist(), [nodes[position] for position in kept])
@@ -152,7 +167,7 @@ class FaissStore(BasePydanticVectorStore):
         Raises:
             UserError: A filter's value does not fit its operator.
         """
-        if node_ids is not None or (filters is not None and filters.filters):
+        if node_ids is not None or restricts(filters):
             self._remove(self._nodes.select(node_ids, filters=filters).tolist())
 
     def clear(self) -> None:
@@ -187,7 +202,7 @@ class FaissStore(BasePydanticVectorStore):
                 f"This index cannot answer a query in mode {query.mode.value!r}.",
                 "It compares embeddings; the query has none or wants something else.",
             )
-        vector = np.array([query.query_embedding], dtype=np.float32)
+        vector = finite([query.query_embedding])
         depth = query.similarity_top_k
         if mmr:
             depth = kwargs.get("mmr_prefetch_k") or round(depth * kwargs.get("mmr_prefetch_factor", _MMR_FACTOR))
@@ -201,7 +216,7 @@ class FaissStore(BasePydanticVectorStore):
     def _among(self, query: VectorStoreQuery) -> NDArray[np.int64] | None:
         # LlamaIndex's retriever passes an empty list of node ids where it means any node.
         node_ids, doc_ids = query.node_ids or None, query.doc_ids or None
-        if node_ids is None and doc_ids is None and (query.filters is None or not query.filters.filters):
+        if node_ids is None and doc_ids is None and not restricts(query.filters):
             return None
         return self._nodes.select(node_ids, doc_ids, query.filters)
 
@@ -219,6 +234,8 @@ class FaissStore(BasePydanticVectorStore):
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Row ids and cosines of the `depth` nearest rows to each vector, both of shape (queries, at most depth).
 
+        Rows that were added with `unit=False` have their inner products with the vector brought to unit length.
+
         An approximate index may miss some of them; the cosines of those that it finds are exact. The first search
         after the store has grown past what its index was built for builds it: see `build`.
 
@@ -229,13 +246,12 @@ class FaissStore(BasePydanticVectorStore):
             UserError: The vectors have another dimension.
         """
         self._check(vectors, len(vectors))
+        unit = finite(vectors)
+        to_unit_length(unit)
         if self._table.wanted() is not None:
             self.build()
-        unit = np.array(vectors, dtype=np.float32, order="C")
-        faiss.normalize_L2(unit)
         among = None if rows is None else np.array(rows, dtype=np.int64)
-        found, scores = self._table.search(unit, depth, among)
-        return found, np.clip(scores, -1.0, 1.0)
+        return self._table.search(unit, depth, among)
 
     def build(
         self, queries: NDArray[np.float32] | None = None, advance: Callable[[int], None] = lambda _: None
@@ -253,10 +269,10 @@ class FaissStore(BasePydanticVectorStore):
         with self._building:
             kind = self._table.wanted()
             if kind is not None:
-                asked = None if queries is None else np.array(queries, dtype=np.float32, order="C")
+                asked = None if queries is None else finite(queries)
                 if asked is not None:
                     self._check(asked, len(asked))
-                    faiss.normalize_L2(asked)
+                    to_unit_length(asked)
                 self._table.build(kind, asked, advance)
         return self._table.built
 
@@ -275,12 +291,6 @@ class FaissStore(BasePydanticVectorStore):
     def _check(self, vectors: NDArray[np.float32], count: int) -> None:
         if vectors.shape != (count, self.dimension):
             raise self._other_model(str(vectors.shape))
-        if not np.isfinite(vectors).all():
-            raise UserError(
-                "A vector holds what is not a number.",
-                "It would be near to nothing or to everything.",
-                "Look for what the embedding model makes of an empty or very long text.",
-            )
 
     def _other_model(self, shape: str) -> UserError:
         return UserError(
@@ -293,7 +303,8 @@ class FaissStore(BasePydanticVectorStore):
         """Write a new version into the folder `persist_path`; a process that dies meanwhile leaves the old one.
 
         Raises:
-            UserError: Another process is writing there or has written since this store was opened, or the disk is full.
+            UserError: Another process is writing there or has written since this store was opened, the disk is full, or
+                a node's metadata is none that JSON has.
         """
         only_local(fs)
         if self._table.wanted() is not None:
@@ -305,12 +316,14 @@ class FaissStore(BasePydanticVectorStore):
     def _write(self, folder: Path) -> dict[str, Any]:
         self._table.write(folder)
         self._nodes.write(folder)
-        return {
+        facts = {
             "settings": self.settings(),
             "count": len(self),
             "next_row": self._table.next_row,
             "built": None if self.built is None else asdict(self.built),
         }
+        # Said only of the few stores that it is true of, so that the others stay the bytes that they were.
+        return facts if self._table.bounded else facts | {"bounded": False}
 
     @classmethod
     def open(
@@ -342,6 +355,7 @@ class FaissStore(BasePydanticVectorStore):
             store = cls(**facts["settings"])
             built = None if facts["built"] is None else Built(**facts["built"])
             store._table = VectorTable.read(version.path, store._plan(), facts["next_row"], built, mapped)
+            store._table.bounded = facts.get("bounded", True) is True
             store._nodes = NodeTable.read(version.path)
             if store._table.dimension != store.dimension or not np.array_equal(store._table.rows, store._nodes.rows):
                 raise ValueError("vectors and nodes do not belong together")

@@ -17,6 +17,7 @@ from raglift.index.approximation import Approximation, Built, Positions, Vectors
 from raglift.index.choosing import AUTO, choose
 from raglift.index.faiss_files import owned, read_index, write_index
 from raglift.index.kinds._base import ApproximateKind, selecting, selector_of
+from raglift.index.unit_length import within_unit_length
 
 VECTORS_FILE = "vectors.faiss"
 APPROXIMATE_FILE = "approximate.faiss"
@@ -57,6 +58,8 @@ class VectorTable:
         self.dimension = dimension
         self.plan = plan
         self.next_row = 0
+        self.bounded = True
+        """Whether every row ever added was at most of length 1: cosines leave [-1, 1] by rounding alone."""
         self._exact = faiss.IndexFlatIP(dimension)
         self._approximation: Approximation | None = None
         self._rows = np.zeros(0, np.int64)  # position -> row id, rising
@@ -79,6 +82,7 @@ class VectorTable:
     def add(self, vectors: Vectors) -> Positions:
         """Add rows, (count, dimension); their new ids."""
         self._own()
+        self.bounded = self.bounded and within_unit_length(vectors)
         self._exact.add(vectors)
         if self._approximation is not None:
             self._approximation.index.add(vectors)
@@ -107,7 +111,7 @@ class VectorTable:
         """Row ids and inner products of the `depth` nearest rows, both of shape (queries, at most depth), best first.
 
         Args:
-            queries: (queries, dimension).
+            queries: (queries, dimension), of unit length.
             among: Row ids that may be found; None: all.
         """
         allowed = self._allowed(among)
@@ -122,7 +126,7 @@ class VectorTable:
             positions, scores = self._nearest(queries, depth, selector)
         else:
             positions, scores = self._near(self._approximation, queries, depth, selector)
-        return self._rows[positions], scores
+        return self._rows[positions], np.clip(scores, -1.0, 1.0) if self.bounded else scores
 
     def _nearest(self, queries: Vectors, depth: int, selector: Any) -> tuple[Positions, Vectors]:
         options = {} if selector is None else {"params": selecting(selector)}
@@ -192,6 +196,15 @@ class VectorTable:
             self._approximation = replace(self._approximation, index=owned(self._approximation.index))
         self._mapped = False
 
+    def copy(self) -> VectorTable:
+        """The same rows, in memory, to be changed apart."""
+        table = VectorTable(self.dimension, self.plan)
+        table.next_row, table.bounded, table._exact = self.next_row, self.bounded, owned(self._exact)
+        if self._approximation is not None:
+            table._approximation = replace(self._approximation, index=owned(self._approximation.index))
+        table._rows, table._alive = self._rows.copy(), self._alive.copy()
+        return table
+
     def write(self, folder: Path) -> None:
         """Write FAISS's files into a folder. Deleted rows are taken out first, unless that would cost the index."""
         if self._approximation is None:
@@ -220,11 +233,24 @@ class VectorTable:
         if built is not None:
             kind: ApproximateKind = plugins.load("index kind", built.kind)
             table._approximation = Approximation(kind, read_index(folder / APPROXIMATE_FILE, mapped), built)
+        _check_rows(table._rows, next_row)
         if not isinstance(exact, faiss.IndexFlat) or {exact.ntotal, table.index.ntotal} != {len(table._rows)}:
             raise UserError(
                 f"The files in {folder} do not belong together.", "They hold different numbers of vectors.", _ANEW
             )
         return table
+
+
+def _check_rows(rows: Positions, next_row: int) -> None:
+    """Refuse row ids that do not rise, or a next one that would be given twice.
+
+    Raises:
+        ValueError: They are none that `write` wrote.
+    """
+    if rows.ndim != 1 or rows.dtype != np.int64 or np.any(np.diff(rows, prepend=-1) <= 0):
+        raise ValueError("row ids do not rise")
+    if type(next_row) is not int or next_row < (rows[-1] + 1 if len(rows) else 0):
+        raise ValueError(f"the next row id is {next_row!r}, which is not above all that were given")
 
 
 _ANEW = "Build the index anew."

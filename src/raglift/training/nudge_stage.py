@@ -15,7 +15,7 @@ from raglift.records import Chunk, QAPair
 from raglift.training.embedding_stage import DevRanking
 from raglift.training.nudge import Array, Kind, best_magnitude, moved, sums
 
-VERSION = 2
+VERSION = 3
 FILE = "nudge.json"
 BOUNDS = tuple(round(0.02 * step, 2) for step in range(1, 25))
 """As the authors try them for NUDGE-N."""
