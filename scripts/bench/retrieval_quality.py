@@ -38,7 +38,7 @@ Values = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 def config(beir: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """A run over a set."""
-    return {
+    found = {
         "run": Path(beir).name,
         "workspace": str(arguments.work / Path(beir).name),
         "seed": arguments.seed,
@@ -46,10 +46,12 @@ def config(beir: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "corpus": {"train": 0.83, "dev": 0.17, "test": 0.0},
         "synthesis": {"max_questions": arguments.questions},
         "llm": {"strategies": []},
-        "rerank": {"model": arguments.reranker, "strategies": [], "depth": arguments.depth},
         "evaluation": {"retrieval": list(METRICS), "response": [], "max_answers": 1},
         "runtime": {"threads": arguments.threads, "trackers": []},
     }
+    if arguments.reranker:
+        found["rerank"] = {"model": arguments.reranker, "strategies": [], "depth": arguments.depth}
+    return found
 
 
 def values_of(run: raglift.RunResult) -> tuple[Values, Resampling]:
@@ -87,7 +89,7 @@ def measured(beir: str, arguments: argparse.Namespace) -> dict[str, Any]:
         metric: {arm: round(sum(found.values()) / len(found), 4) for arm, found in by_arm.items()}
         for metric, by_arm in values.items()
     }
-    chosen = {name: run.report["training"][name]["chosen"] for name in ("embedding", "rerank")}
+    chosen = {name: found["chosen"] for name, found in run.report["training"].items()}
     return {
         "questions": len(values[METRICS[0]]["base"]),
         "chosen": chosen,
@@ -103,7 +105,7 @@ def main() -> None:
     parser.add_argument("--beir", nargs="+", required=True, help="folders in BEIR layout")
     parser.add_argument("--work", type=Path, required=True, help="where the runs are kept")
     parser.add_argument("--questions", type=int, help="most questions written for a set; all passages otherwise")
-    parser.add_argument("--reranker", default="SmolLM2-135M-Instruct")
+    parser.add_argument("--reranker", default="SmolLM2-135M-Instruct", help="a language model, or '' for none")
     parser.add_argument("--depth", type=int, default=20, help="passages that are put in order")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
