@@ -49,7 +49,7 @@ def test_the_stage_writes_every_chunk_and_says_whose_vectors_they_are(folder: Pa
 def test_blocks_that_were_encoded_before_an_interruption_are_not_encoded_again(
     encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raglift.index.stage._BLOCK", 4)
+    monkeypatch.setattr("raglift.index.encoding._BLOCK", 4)
     build(CHUNKS, encoder, "the key", "tiny", job(tmp_path / "whole"))
     seen: list[int] = []
 
