@@ -13,6 +13,7 @@ from raglift.index.store import FaissStore
 from raglift.index.vector_cache import VectorCache
 from raglift.job import Job
 from raglift.models.encoder import Encoder
+from raglift.progress import Progress
 from raglift.records import Chunk, IndexRef
 
 VERSION = 3
@@ -35,28 +36,35 @@ def build(
     """
     settings = config.model_dump(include={"kind", "memory_mb", "recall"})
     store = FaissStore(dimension=encoder.dimension, fingerprint=embedding_key, **settings)
-    cache = cache or VectorCache(job.out / WORK, "vectors", encoder.dimension, job.display.warn)
+    if cache is None:
+        cache = VectorCache(job.out / WORK, "vectors", encoder.dimension, job.display.warn)
     add_chunks(store, chunks, Source(encoder, cache, label), job.display)
     copy(store, embedding_key, job)
 
 
 def copy(store: FaissStore, embedding_key: str, job: Job) -> None:
     """Write a store that holds the vectors of this model already, as `build` would write it."""
-    with _shown(store, job) as advance:
-        built = store.build(advance=advance)
-    kind = "flat" if built is None else built.kind
-    if built is not None:
-        job.display.say(f"  {kind} finds {built.recall:.1%} of the exact best ten")
+    kind = build_approximate(store, job.display)
     store.persist(str(job.out))
     write_json(job.out / "index.json", asdict(IndexRef(".", embedding_key, store.dimension, len(store), kind)))
 
 
+def build_approximate(store: FaissStore, display: Progress) -> str:
+    """Build the approximate index that a store wants, if it wants one; the kind that serves."""
+    with _shown(store, display) as advance:
+        built = store.build(advance=advance)
+    if built is None:
+        return "flat"
+    display.say(f"  {built.kind} finds {built.recall:.1%} of the exact best ten")
+    return built.kind
+
+
 @contextmanager
-def _shown(store: FaissStore, job: Job) -> Iterator[Callable[[int], None]]:
+def _shown(store: FaissStore, display: Progress) -> Iterator[Callable[[int], None]]:
     """What counts the vectors of an index that has to be built; nothing is shown where there is none to build."""
     kind = store.wanted()
     if kind is None:
         yield lambda _: None
         return
-    with job.display.stage(f"building the {kind} index", len(store), "vectors") as bar:
+    with display.stage(f"building the {kind} index", len(store), "vectors") as bar:
         yield bar.advance
