@@ -3,8 +3,8 @@
 Short passages of words drawn with a seed from the built-in Python reference. Every size is built by a process of its
 own, as a run does it: encoded longest first, block by block, by way of the cache of vectors into the store, which is
 written. Beside the peak stands what the process held before the stage: the libraries, the model (warmed with the same
-number of texts as a block has) and the chunks themselves. The last line printed is JSON: megabytes, and of those that the stage took
-those of its vector, and the exponent of the stage's own megabytes over the sizes (1 is in proportion).
+number of texts as a block has) and the chunks themselves. The last line printed is JSON: megabytes before, at the peak
+and of the stage, which is their difference, and that by chunk: a vector alone has 1,536 bytes.
 
     python scripts/bench/index_memory.py --sizes 1000,10000,50000
 """

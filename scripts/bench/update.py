@@ -2,9 +2,9 @@
 
 Documents of one passage each, of words drawn with a seed from the built-in Python reference. A run's own stages read,
 cut and index them, with no question and no training, so that the base and the tuned model are one. Then a share of the
-documents gets another text, and the run is updated, share after share. What building anew takes are the
-seconds of the stages, the models loaded, in a workspace that knows no vector. The last line printed is JSON: seconds and texts encoded for every size and share,
-seconds fitted as fixed + each * share, and the exponents of the seconds over the sizes.
+documents gets another text, and the run is updated, share after share. What building anew takes are the seconds of the
+stages, the models loaded, in a workspace that knows no vector. The last line printed is JSON: seconds and texts encoded
+for every size and share, seconds fitted as fixed + each * share, and the exponents of the seconds over the sizes.
 
     python scripts/bench/update.py --sizes 1000,4000 --shares 0,0.01,0.1,0.5,1
 """

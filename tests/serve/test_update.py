@@ -352,6 +352,19 @@ def test_all_documents_gone_is_refused_unless_it_is_meant(root: Path) -> None:
     assert all(rankings(run)["base"])
 
 
+def test_another_base_model_in_its_place_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = opened(root)
+    write_texts(root / "documents", EDITED)
+
+    def other(self: RunResult) -> None:
+        raise UserError("The embedding model is not the one that the run was made with.")
+
+    monkeypatch.setattr(RunResult, "check_models", other)
+    with pytest.raises(UserError, match="not the one"):
+        run.update(display=QUIET)
+    assert not (run.folder / FOLDER).exists()
+
+
 def test_a_folder_that_is_not_there_is_said(root: Path) -> None:
     shutil.rmtree(root / "documents")
     for allow_empty in (False, True):
@@ -410,6 +423,34 @@ def test_the_cache_may_be_off(root: Path) -> None:
     account = opened(root).update(display=QUIET)
     assert account.vectors == VectorCount(2 * account.chunks.added, 0)
     assert not (root / "indexes" / VECTORS).exists()
+
+
+def test_weights_prompt_and_precision_have_a_cache_each(root: Path, tmp_path: Path, models: dict[str, Path]) -> None:
+    def caches(model: Path, tuned: Path | None, dtype: str = "float32") -> dict[str, Path]:
+        bases: dict[Target, Path] = {"llm": models["llm"], "embedding": model}
+        config = index_config(root / "documents", tmp_path / dtype, bases)
+        config["runtime"]["dtype"] = dtype
+        run = indexed_run(config, tuned)
+        return {which: run.models.vector_cache(which, tmp_path / "same").path for which in ("base", "tuned")}
+
+    found = caches(models["embedding"], models["tuned"])
+    assert found["base"] != found["tuned"]
+    won = caches(models["embedding"], None)
+    assert won == {"base": found["base"], "tuned": found["base"]}, "the base's own where the base won"
+    prompted = caches(build_embedding(tmp_path / "prompted", prompts={"document": "passage: "}), None)
+    half = caches(models["embedding"], models["tuned"], "bfloat16")
+    every = [*found.values(), prompted["base"], *half.values()]
+    assert len(set(every)) == len(every)
+
+
+def test_weights_that_were_trained_anew_under_the_same_key_are_others(root: Path, models: dict[str, Path]) -> None:
+    run = opened(root)
+    before, key = run.models.vector_cache("tuned", root).path, run.models.embedding_key("tuned")
+    folder = run.models.path("embedding", "tuned")
+    shutil.rmtree(folder)
+    build_embedding(folder, seed=9)
+    assert run.models.embedding_key("tuned") == key
+    assert run.models.vector_cache("tuned", root).path != before
 
 
 @pytest.fixture
