@@ -87,7 +87,7 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> tuple[list[Any], dic
     """Nodes and questions into `folder`; the judged questions, chunk id -> document id, and the model's folder."""
     from raglift.config import config_from_dict
     from raglift.corpus import stage as corpus_stage
-    from raglift.index.stage import node
+    from raglift.index.encoding import node
     from raglift.job import Job
     from raglift.models.find import find_model
     from raglift.progress import Progress

@@ -33,7 +33,7 @@ from raglift.artifacts import write_json
 from raglift.config import config_from_dict
 from raglift.evaluation.retrieval import score_rankings
 from raglift.evaluation.statistics import Resampling, compare
-from raglift.index import stage as index_stage
+from raglift.index.encoding import node
 from raglift.index.ranking import Ranking, dense_rankings
 from raglift.index.store import FaissStore
 from raglift.journal import Journal
@@ -145,7 +145,7 @@ class Bench(Documents):
         store = FaissStore(dimension=encoder.dimension)
         chunks = self.corpus.chunks
         store.add_vectors(
-            [index_stage.node(chunk) for chunk in chunks], encoder.encode([chunk.text for chunk in chunks], "passage")
+            [node(chunk) for chunk in chunks], encoder.encode([chunk.text for chunk in chunks], "passage")
         )
         documents = {chunk.id: chunk.document_id for chunk in chunks}
         depth = len(chunks) if self.within_title else DEPTH

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from raglift.cli_exchange import add_commands
+from raglift import cli_exchange, cli_index
 from raglift.cli_output import Answer, Table, as_json, as_text, number, score_tables, trial_tables, write
 from raglift.errors import UserError
 
@@ -45,7 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
-        again = " The same command goes on from where it stopped." if arguments.command in ("run", "evaluate") else ""
+        again = (
+            " The same command goes on from where it stopped."
+            if arguments.command in ("run", "evaluate", "index")
+            else ""
+        )
         print(f"Interrupted.{again}", file=sys.stderr)
         return INTERRUPTED
 
@@ -66,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(do=do)
         return sub
 
-    def add_for_run(name: str, do: Any, about: str) -> argparse.ArgumentParser:
-        sub = add(name, do, about)
+    def add_for_run(name: str, do: Any, about: str, into: Any = commands) -> argparse.ArgumentParser:
+        sub = add(name, do, about, into)
         sub.add_argument("run", metavar="RUN", help="a run's name, or the path of its folder")
         sub.add_argument("--workspace", default="indexes", help="folder that holds the runs (default: %(default)s)")
         return sub
@@ -87,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = add_for_run("evaluate", _evaluate, "Score a finished run on another data set.")
     evaluate.add_argument("--data", required=True, type=Path, metavar="DIR", help="a folder in BEIR layout")
     evaluate.add_argument("--quiet", action="store_true", help="show no progress")
-    add_commands(add, add_for_run)
+    cli_index.add_commands(commands, add_for_run)
+    cli_exchange.add_commands(add, add_for_run)
     add("strategies", _strategies, "List the training strategies and when to use each.")
     config = commands.add_parser("config", help="About configuration files.")
     schema = config.add_subparsers(dest="about", metavar="WHAT", required=True)

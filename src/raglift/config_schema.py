@@ -354,6 +354,8 @@ class RuntimeConfig(Section):
     """Where trainings are logged; TensorBoard's files lie in the workspace's `logs`. An empty list logs nowhere."""
     forecast: bool = True
     """Whether a training tries two steps first, to say how long it will take and to refuse what memory cannot hold."""
+    vector_cache: bool = True
+    """Whether the vectors of passages are kept in the workspace's `vectors`, so that no text is encoded twice."""
 
 
 class Config(Section):

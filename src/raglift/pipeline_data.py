@@ -114,13 +114,16 @@ class DataStages:
         return self._models.llama_embedding("base")
 
     def _index(self, which: str, corpus: Artifact) -> Artifact:
-        key = self._models.passages_key(which)
+        key, workspace = self._models.passages_key(which), Path(self._config.workspace)
+        kept = self._config.runtime.vector_cache
 
         def write(job: Job) -> None:
             if which != "base" and key == self._models.passages_key("base"):
                 index_stage.copy(self._stores["base"], key, job)
             else:
-                index_stage.build(self._loaded.chunks, self._models.encoder(which), key, which, job, self._config.index)
+                cache = self._models.vector_cache(which, workspace, self._display.warn) if kept else None
+                encoder, config = self._models.encoder(which), self._config.index
+                index_stage.build(self._loaded.chunks, encoder, key, which, job, config, cache)
 
         artifact = self._runner.stage(
             f"index_{which}",

@@ -14,9 +14,9 @@ from raglift import plugins
 from raglift.evaluation.answering import KEPT_RANKS, Limits, Pipelines, answer, rank, to_answer
 from raglift.evaluation.arms import ARMS, arm_named, dense_arm
 from raglift.index.bm25 import Bm25
+from raglift.index.encoding import node
 from raglift.index.fusions.convex import Convex
 from raglift.index.fusions.rrf import ReciprocalRank
-from raglift.index.stage import node
 from raglift.index.store import FaissStore
 from raglift.journal import Journal
 from raglift.models.encoder import Encoder, load_encoder

@@ -13,6 +13,7 @@ from raglift import plugins
 from raglift.config_schema import IndexConfig
 from raglift.index.stage import build
 from raglift.index.store import FaissStore
+from raglift.index.vector_cache import VectorCache
 from raglift.models.encoder import Encoder, Role, load_encoder
 from raglift.records import Chunk, IndexRef, read_jsonl
 from tests.tasks import RUNTIME, job
@@ -49,7 +50,7 @@ def test_the_stage_writes_every_chunk_and_says_whose_vectors_they_are(folder: Pa
 def test_blocks_that_were_encoded_before_an_interruption_are_not_encoded_again(
     encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raglift.index.stage._BLOCK", 4)
+    monkeypatch.setattr("raglift.index.encoding._BLOCK", 4)
     build(CHUNKS, encoder, "the key", "tiny", job(tmp_path / "whole"))
     seen: list[int] = []
 
@@ -70,6 +71,20 @@ def test_blocks_that_were_encoded_before_an_interruption_are_not_encoded_again(
     assert {"vectors.faiss", "nodes.jsonl", "index.json"} <= {name.name for name in written}
     for name in written:
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_cache_that_is_given_is_filled_and_read(encoder: Encoder, tmp_path: Path) -> None:
+    cache = VectorCache(tmp_path, "key", 32)
+    build(CHUNKS, encoder, "the key", "tiny", job(tmp_path / "one"), cache=cache)
+    assert cache.unknown([chunk.text for chunk in CHUNKS]) == []
+
+    class Blind(Encoder):
+        def encode(self, *_: Any, **__: Any) -> Any:
+            raise AssertionError("every text is known")
+
+    build(CHUNKS, Blind(encoder.model, RUNTIME), "the key", "tiny", job(tmp_path / "two"), cache=cache)
+    for path in (tmp_path / "one" / "v000001").iterdir():
+        assert (tmp_path / "two" / "v000001" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_the_stage_builds_the_kind_of_the_config_and_says_what_it_finds(

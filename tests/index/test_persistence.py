@@ -334,6 +334,22 @@ def test_metadata_that_json_does_not_have_is_named_and_nothing_is_lost(tmp_path:
     store.persist(str(tmp_path))
 
 
+def test_a_version_may_have_folders_and_every_file_in_them_is_checked(tmp_path: Path) -> None:
+    def fill(folder: Path) -> dict[str, str]:
+        (folder / "deep" / "er").mkdir(parents=True)
+        (folder / "deep" / "er" / "file").write_text("as it was")
+        return {"about": "folders"}
+
+    name = persistence.write_version(tmp_path, fill, None)
+    read = persistence.open_version(tmp_path, lambda version: (version.path / "deep" / "er" / "file").read_text())
+    assert read == (name, "as it was")
+    (tmp_path / name / "deep" / "er" / "file").write_text("another")
+    with pytest.raises(UserError, match="file is damaged"):
+        persistence.open_version(tmp_path, lambda version: version.facts)
+    persistence.write_version(tmp_path, fill, name)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["v000002"]
+
+
 WRITERS = """
 import os, sys
 from tests.index.test_persistence import store_of

@@ -11,8 +11,8 @@ import pytest
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
+from raglift.index.encoding import node
 from raglift.index.rerankers import LiftReranker
-from raglift.index.stage import node
 from raglift.models.reranker import CrossEncoderReranker, load_reranker
 from raglift.records import Chunk
 from tests.tasks import RUNTIME

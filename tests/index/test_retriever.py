@@ -19,12 +19,12 @@ from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle, TextNo
 from raglift.errors import UserError
 from raglift.index.bm25 import Bm25
 from raglift.index.dense import Dense, Search, by_cosine
+from raglift.index.encoding import node
 from raglift.index.first_stage import FirstStage, asked
 from raglift.index.fusions.convex import Convex
 from raglift.index.fusions.rrf import ReciprocalRank
 from raglift.index.ranking import Ranking, dense_rankings, reciprocal_ranks
 from raglift.index.retriever import LiftRetriever
-from raglift.index.stage import node
 from raglift.index.store import FaissStore
 from raglift.models.embedding import LiftEmbedding
 from raglift.models.encoder import Encoder, load_encoder

@@ -18,6 +18,7 @@ from raglift.errors import UserError
 from raglift.index import transform_stage
 from raglift.index.bm25 import Bm25
 from raglift.index.dense import Dense, Search
+from raglift.index.encoding import node
 from raglift.index.first_stage import FirstStage
 from raglift.index.fusions.convex import Convex
 from raglift.index.retriever import LiftRetriever
@@ -31,7 +32,6 @@ from raglift.index.rewording import (
     transform_key,
     transform_of,
 )
-from raglift.index.stage import node
 from raglift.index.store import FaissStore
 from raglift.index.transforms._base import QueryTransform, distinct
 from raglift.journal import Journal

@@ -13,9 +13,9 @@ import pytest
 from raglift.config import RerankConfig
 from raglift.index.bm25 import Bm25
 from raglift.index.dense import Dense
+from raglift.index.encoding import node
 from raglift.index.first_stage import FirstStage
 from raglift.index.first_stage import asked as searches_of
-from raglift.index.stage import node
 from raglift.index.store import FaissStore
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.records import Chunk, Evidence, QAPair

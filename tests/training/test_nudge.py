@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from raglift.index.stage import node
+from raglift.index.encoding import node
 from raglift.index.store import FaissStore
 from raglift.records import Chunk, Evidence, QAPair
 from raglift.training import nudge_stage

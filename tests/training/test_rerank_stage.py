@@ -17,9 +17,9 @@ from torch import nn
 from raglift.artifacts import WORK
 from raglift.config import RerankConfig
 from raglift.errors import UserError
+from raglift.index.encoding import node
 from raglift.index.ranking import Ranking
 from raglift.index.rerankers import LiftReranker
-from raglift.index.stage import node
 from raglift.models.find import find_model
 from raglift.models.reranker import CrossEncoderReranker, Reranker, load_reranker
 from raglift.models.rerankers import open_reranker

@@ -18,6 +18,29 @@ def chunk_documents(
     chunker: str = "sentence",
     embedding: GiveEmbedding | None = None,
 ) -> list[Chunk]:
+    """`cut_documents`, of which some chunk must be left.
+
+    Raises:
+        UserError: There is no such chunker, it needs an embedding model and none is given, or no chunk is left.
+    """
+    chunks = cut_documents(documents, tokens, overlap, advance, chunker, embedding)
+    if not chunks:
+        raise UserError(
+            "No chunk is left of the documents.",
+            f"{len(documents)} documents were read; none holds a letter or a digit.",
+            "Check `data.documents`.",
+        )
+    return chunks
+
+
+def cut_documents(
+    documents: Sequence[Document],
+    tokens: int,
+    overlap: int,
+    advance: Callable[[int], None] = lambda _: None,
+    chunker: str = "sentence",
+    embedding: GiveEmbedding | None = None,
+) -> list[Chunk]:
     """Cut each document into chunks of at most `tokens` tokens of LlamaIndex's own tokenizer.
 
     Args:
@@ -27,7 +50,7 @@ def chunk_documents(
         embedding: Gives the base embedding model, for a chunker that compares sentences.
 
     Raises:
-        UserError: There is no such chunker, it needs an embedding model and none is given, or no chunk is left.
+        UserError: There is no such chunker, or it needs an embedding model and none is given.
     """
     plugin: Chunker = plugins.load("chunker", chunker)
     cut = plugin.cutter(tokens, overlap, embedding)
@@ -38,10 +61,4 @@ def chunk_documents(
                 identity = content_id(document.id, start, text)
                 chunks.append(Chunk(identity, document.id, text, start, start + len(text), {"source": document.source}))
         advance(1)
-    if not chunks:
-        raise UserError(
-            "No chunk is left of the documents.",
-            f"{len(documents)} documents were read; none holds a letter or a digit.",
-            "Check `data.documents`.",
-        )
     return chunks

@@ -40,7 +40,7 @@ class Reading:
     """What was read, in the order of the files' names, and what was not.
 
     Attributes:
-        documents: At least one.
+        documents: At least one, unless there may be none.
         left_out: Files and addresses that gave none.
         removed: Invisible characters that were taken out of the documents.
         guessed: Source -> encoding, where the file does not say it.
@@ -109,6 +109,7 @@ def read(
     network: bool = False,
     skip: Collection[Path] = (),
     display: Progress | None = None,
+    may_be_empty: bool = False,
 ) -> Reading:
     """The documents of `data.documents`: the built-in reference, every file of a known format below a folder, or the
     pages of a URL list.
@@ -118,6 +119,7 @@ def read(
     Args:
         network: Whether a URL list may be fetched.
         skip: Files and folders that hold no documents, such as the human questions and the workspace.
+        may_be_empty: Whether a folder or list that gives no document is no mistake.
 
     Raises:
         UserError: There is no such folder or list, or nothing in it can be read.
@@ -134,7 +136,7 @@ def read(
         tasks = _files(path, name, limits, [other.resolve() for other in skip])
     with display.stage("reading documents", len(tasks), unit) as bar, Parser(limits) as parser:
         reading = _read(tasks, parser, bar.advance)
-    if not reading.documents:
+    if not reading.documents and not may_be_empty:
         raise _nothing(name, reading.left_out)
     return reading
 

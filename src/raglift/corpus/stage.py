@@ -83,20 +83,36 @@ def read_sources(config: Config, display: Progress | None = None) -> tuple[Readi
         return Reading(documents), questions + more
     assert data.documents is not None  # the config has exactly one of the two
     questions = read_questions(data.questions, data.documents)
-    if Path(config.workspace).resolve() == Path(data.documents).expanduser().resolve():
+    return _read_folder(config, data.documents, display), questions
+
+
+def read_again(config: Config, display: Progress) -> list[Document]:
+    """The documents that the config names as they are by now, which may be none; the questions are not looked at.
+
+    What was left out, and why, is warned about.
+    """
+    if config.data.beir is not None:
+        return read_beir(config.data.beir)[0]
+    assert config.data.documents is not None  # the config has exactly one of the two
+    return _read_folder(config, config.data.documents, display, may_be_empty=True).documents
+
+
+def _read_folder(config: Config, name: str, display: Progress | None, may_be_empty: bool = False) -> Reading:
+    data = config.data
+    if Path(config.workspace).resolve() == Path(name).expanduser().resolve():
         raise UserError(
-            f"The workspace and the documents are the same folder, {data.documents!r}.",
+            f"The workspace and the documents are the same folder, {name!r}.",
             "What a run writes, its questions too, would be read as documents by the next one.",
             "Choose another `workspace`; it may lie within the folder.",
         )
     # They may lie among the documents, but must never become one.
     examples = config.synthesis.examples if config.synthesis.examples != "dev" else None
     beside = (data.questions, config.synthesis.review, examples, config.workspace)
-    skip = [Path(name).expanduser() for name in beside if name]
-    reading = read(data.documents, Limits(**config.reading.model_dump()), data.network, skip, display)
+    skip = [Path(each).expanduser() for each in beside if each]
+    reading = read(name, Limits(**config.reading.model_dump()), data.network, skip, display, may_be_empty)
     if display is not None:
         reading.warn(display.warn)
-    return reading, questions
+    return reading
 
 
 def build(

@@ -7,7 +7,8 @@ from pathlib import Path
 from raglift.errors import UserError
 from raglift.exchange.sets import QuestionSet
 from raglift.records import Origin, QAPair, Split, read_jsonl
-from raglift.serve.result import RunResult, run_folder
+from raglift.serve.result import RunResult
+from raglift.serve.state import run_folder
 from raglift.synthesis.review import rows_for
 from raglift.synthesis.review_file import Row, write_rows
 

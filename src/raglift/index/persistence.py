@@ -86,10 +86,10 @@ def _write(root: Path, name: str, fill: Callable[[Path], dict[str, Any]]) -> Non
     partial.mkdir()
     try:
         facts = fill(partial)
-        paths = sorted(path for path in partial.iterdir() if path.is_file())
-        for path in paths:
+        within = sorted(partial.rglob("*"))
+        for path in within:
             sync(path)
-        files = {path.name: file_sha256(path) for path in paths}
+        files = {path.relative_to(partial).as_posix(): file_sha256(path) for path in within if path.is_file()}
         write_json(partial / MANIFEST, {"format": FORMAT, "facts": facts, "files": files})
     except BaseException:
         with suppress(OSError):

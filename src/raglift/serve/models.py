@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -12,11 +12,12 @@ from raglift.config import Config
 from raglift.evaluation.arms import Arm, arms_of
 from raglift.index.rewording import transform_of
 from raglift.index.transforms._base import QueryTransform
+from raglift.index.vector_cache import FOLDER, VectorCache, cache_key
 from raglift.models.chat import render_chat
 from raglift.models.device import Runtime
 from raglift.models.embedding import LiftEmbedding
-from raglift.models.encoder import Encoder, load_encoder
-from raglift.models.find import FoundModel, find_model
+from raglift.models.encoder import Encoder, load_encoder, role_prompt
+from raglift.models.find import FoundModel, find_model, revision_of
 from raglift.models.fused import quicken
 from raglift.models.generation import Generator
 from raglift.models.llm import LiftLLM, context_window, load_causal_lm, load_tokenizer
@@ -24,7 +25,7 @@ from raglift.models.reranker import Reranker
 from raglift.models.rerankers import open_reranker
 from raglift.models.switching import Adapters
 from raglift.prompting._base import Prompt
-from raglift.records import Target
+from raglift.records import Target, content_id
 from raglift.training.outcome import NOT_RERANKED, Outcome
 
 GENERATION_BATCH = 32
@@ -121,6 +122,19 @@ class Models:
             model = load_encoder(self.embedding.path, self._runtime, None if tuned == self.embedding.path else tuned)
             self._encoders[key] = Encoder(model, self._runtime)
         return self._encoders[key]
+
+    def vector_cache(self, which: str, workspace: Path, warn: Callable[[str], None] = lambda _: None) -> VectorCache:
+        """A workspace's vectors of passages by the embedding model "base" or "tuned", in the run's precision.
+
+        The weights enter by their content: a model that was trained anew under the same key has a cache of its own.
+        """
+        folder, weights = self.path("embedding", which), self.embedding.revision
+        if folder != self.embedding.path and self.passages_key(which) != self.passages_key("base"):
+            weights = content_id(weights, revision_of(folder))
+        encoder = self.encoder(which)
+        precision = f"{self._runtime.dtype} {self._runtime.device.type}"
+        key = cache_key(weights, role_prompt(encoder.model, "passage"), "passage", precision)
+        return VectorCache(workspace / FOLDER, key, encoder.dimension, warn)
 
     def llama_embedding(self, which: str, adapter: Path | None = None) -> LiftEmbedding:
         """The embedding model, "base" or "tuned", as LlamaIndex sees it.

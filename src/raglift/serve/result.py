@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core import VectorStoreIndex
 
@@ -29,45 +29,17 @@ from raglift.models.embedding import LiftEmbedding
 from raglift.models.find import find_model
 from raglift.models.llm import LiftLLM
 from raglift.plugins import nearest
+from raglift.progress import Progress
 from raglift.records import Target
+from raglift.serve.current import Current, read_current, read_facts
 from raglift.serve.engine import LiftQueryEngine
 from raglift.serve.models import Models
+from raglift.serve.state import read_state, run_folder
 from raglift.training.outcome import Outcome, read_outcome
-from raglift.workspace import RUNS, STATE, is_held
+from raglift.workspace import is_held
 
-
-def run_folder(run: str | Path, workspace: str | Path) -> Path:
-    """A run's folder, from its name in the workspace or the folder itself.
-
-    Raises:
-        UserError: There is no such run.
-    """
-    for folder in (Path(workspace) / RUNS / str(run), Path(run)):
-        if (folder / STATE).exists():
-            return folder
-    known = sorted(path.parent.name for path in Path(workspace).glob(f"{RUNS}/*/{STATE}"))
-    raise UserError(
-        f"There is no run called {str(run)!r} in {workspace}.",
-        nearest(str(run), known) if known else "There is no run at all.",
-        "Name a run or its folder; --workspace names where runs are kept.",
-    )
-
-
-def read_state(folder: Path) -> dict[str, Any]:
-    """A run's run.json.
-
-    Raises:
-        UserError: It is damaged.
-    """
-    try:
-        state: dict[str, Any] = json.loads((folder / STATE).read_text("utf-8"))
-        if not isinstance(state, dict) or not {"run", "state", "stages", "config"} <= set(state):
-            raise ValueError("it lacks some of run, state, stages, config")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{folder / STATE} is damaged.", str(error), "Run the same `raglift run` command again: it writes it anew."
-        ) from error
-    return state
+if TYPE_CHECKING:
+    from raglift.serve.update import Account
 
 
 def read_status(run: str | Path, workspace: str | Path) -> dict[str, Any]:
@@ -177,7 +149,7 @@ class RunResult:
             UserError: It is missing, or a file of it is damaged.
         """
         key = next((entry["key"] for entry in self.state["stages"] if entry["name"] == stage), "")
-        found = Store(self.folder.parent.parent).open(stage, key) if key else None
+        found = Store(self.workspace).open(stage, key) if key else None
         if found is None:
             raise UserError(
                 f"The run's {stage} is not there any more.",
@@ -186,15 +158,20 @@ class RunResult:
             )
         return found
 
+    @property
+    def workspace(self) -> Path:
+        """The folder of the run's artifacts."""
+        return self.folder.parent.parent
+
     @cached_property
     def corpus(self) -> Corpus:
-        """Documents, chunks and human questions."""
+        """Documents, chunks and human questions that the run was scored with."""
         return Corpus(self.artifact("corpus").path)
 
     @cached_property
     def runtime(self) -> Runtime:
         """Device, precision and threads."""
-        return resolve(self.config.runtime, self.folder.parent.parent)
+        return resolve(self.config.runtime, self.workspace)
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -240,15 +217,68 @@ class RunResult:
         return {}
 
     def store(self, which: str) -> FaissStore:
-        """The vector store of the "base" or the "tuned" embedding model."""
+        """The vector store of the "base" or the "tuned" embedding model that the run was scored with."""
         if which not in self._stores:
-            stage = "nudge" if which == "tuned" and self.config.index.nudge else f"index_{which}"
-            self._stores[which] = FaissStore.open(self.artifact(stage).path)
+            self._stores[which] = self.open_store(which)
         return self._stores[which]
+
+    def open_store(self, which: str) -> FaissStore:
+        """`store`, opened once more: a change of it changes no other."""
+        return FaissStore.open(self.artifact(self._store_stage(which)).path)
+
+    def _store_stage(self, which: str) -> str:
+        return "nudge" if which == "tuned" and self.config.index.nudge else f"index_{which}"
+
+    @property
+    def served_keys(self) -> dict[str, str]:
+        """Stage -> key of the artifacts that an update puts others in the place of."""
+        replaced = {"corpus", "bm25", *map(self._store_stage, ("base", "tuned"))}
+        return {entry["name"]: entry["key"] for entry in self.state["stages"] if entry["name"] in replaced}
+
+    @cached_property
+    def _current(self) -> Current | None:
+        """What the last update left; None: what the run was scored with is what it serves."""
+        return read_current(self.folder, self.served_keys)
+
+    def _served_store(self, which: str) -> FaissStore:
+        return self.store(which) if self._current is None else self._current.stores[which]
+
+    def served(self) -> dict[str, Any]:
+        """What the run serves: `run`, `version` (None: what it was scored with), `documents` and `chunks` (how many),
+        and of an update when it was `written` and its `account`."""
+        found = read_facts(self.folder, self.served_keys)
+        if found is None:
+            counts = {"documents": len(self.corpus.documents), "chunks": len(self.corpus.chunks)}
+            return {"run": self.state["run"], "version": None, **counts, "written": None, "account": None}
+        version, facts = found
+        told = {"written": facts["written"], "account": facts["account"]}
+        return {"run": self.state["run"], "version": version, **facts["counts"], **told}
+
+    def update(self, allow_empty: bool = False, display: Progress | None = None) -> Account:
+        """Read the run's documents again, and bring what it serves up to what changed; see `raglift.serve.update`.
+
+        What this object gave before goes on over the documents as they were.
+
+        Args:
+            allow_empty: Whether an index may be left without a document.
+
+        Raises:
+            UserError: The documents' folder is not there, all documents are gone, or another process is using the
+                workspace.
+
+        Example:
+            >>> raglift.open_run("quickstart").update().documents.changed
+            2
+        """
+        from raglift.serve.update import update
+
+        account = update(self, allow_empty, display)
+        self.__dict__.pop("_current", None)
+        return account
 
     @cached_property
     def bm25(self) -> Bm25:
-        """BM25 over the run's chunks."""
+        """BM25 over the chunks that the run was scored with."""
         return Bm25.load(self.artifact("bm25").path)
 
     def fusion(self, which: str) -> Fusion:
@@ -295,7 +325,8 @@ class RunResult:
     def index(self, arm: str | None = None) -> VectorStoreIndex:
         """The arm's vector index."""
         chosen = self._arm(arm)
-        return VectorStoreIndex.from_vector_store(self.store(chosen.embedding), embed_model=self.embedding(chosen.name))
+        store = self._served_store(chosen.embedding)
+        return VectorStoreIndex.from_vector_store(store, embed_model=self.embedding(chosen.name))
 
     def retriever(self, arm: str | None = None, top_k: int | None = None) -> LiftRetriever:
         """The arm's retriever; `top_k` passages, as many as the language model reads by default.
@@ -307,7 +338,7 @@ class RunResult:
         top_k = top_k or self.config.retrieval.top_k
         if chosen.retrieval == "none":
             raise UserError(f"The arm {chosen.name!r} does not retrieve.", "It answers from memory.")
-        nodes = self.store("base" if chosen.embedding == "none" else chosen.embedding).get_nodes()
+        nodes = self._served_store("base" if chosen.embedding == "none" else chosen.embedding).get_nodes()
         found = LiftRetriever(self._first_stage(chosen), {node.node_id: node for node in nodes}, top_k)
         if chosen.transform:
             write = by_generator(self.models.generator("base"), self.config.seed)
@@ -338,8 +369,9 @@ class RunResult:
         """What finds the arm's passages, before they are put in another order."""
         which, dense = chosen.embedding, None
         if which != "none":
-            dense = Dense.of_store(self.models.encoder(which), self.store(which))
-        bm25 = None if chosen.retrieval == "dense" else self.bm25
+            dense = Dense.of_store(self.models.encoder(which), self._served_store(which))
+        words = self.bm25 if self._current is None else self._current.bm25
+        bm25 = None if chosen.retrieval == "dense" else words
         found = FirstStage(dense, bm25, self.config.retrieval.depth)
         return replace(found, fusion=self.fusion(which)) if chosen.retrieval == "hybrid" else found
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from raglift.artifacts import write_json
 from raglift.index import stage as index_stage
+from raglift.index.encoding import node
 from raglift.index.store import FaissStore
 from raglift.job import Job
 from raglift.models.encoder import Encoder
@@ -58,7 +59,7 @@ def build(
             bar.advance(1)
     job.display.say(f"  {chosen} was best on the development split: {highest:.4f}")
     new = FaissStore(**store.settings())
-    new.add_vectors([index_stage.node(chunk) for chunk in chunks], best, unit=False)
+    new.add_vectors([node(chunk) for chunk in chunks], best, unit=False)
     index_stage.copy(new, embedding_key, job)
     counts = {"questions": len(taught), "passages": int(np.any(pulls, axis=1).sum())}
     found = [{"name": name, "dev": score} for name, score in scores.items()]
