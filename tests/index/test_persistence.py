@@ -72,9 +72,12 @@ def test_a_deep_copy_has_the_content_and_changes_apart(mapped: bool | None, tmp_
     twin = copy.deepcopy(store)
     before = answer(store)
     assert (answer(twin), twin.settings(), twin.built, len(twin)) == (before, store.settings(), store.built, 1199)
+    twin.delete_nodes(["n1"])
+    assert len(store.search(np.ones((1, WIDTH)), 1200)[0][0]) == 1199
+    twin.add_vectors([TextNode(id_="n1", text="version 1")], store.vectors(["n1"]))
     twin.add_vectors([TextNode(id_="new", text="new")], np.ones((1, WIDTH), np.float32))
     assert answer(twin)[0] == "new new"
-    assert twin.node_id(1200) == "new", "ids go on from where they were"
+    assert twin.node_id(1201) == "new", "ids go on from where they were"
     assert (answer(store), len(store)) == (before, 1199)
     store.clear()
     assert len(twin) == 1200

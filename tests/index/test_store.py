@@ -194,8 +194,9 @@ def test_an_empty_group_beside_a_filter_changes_nothing(condition: FilterConditi
 
 
 @pytest.mark.parametrize("scale", [1e-44, 1e-30, 1e-25, 1e-19, 1e-12, 1.0, 1e12, 1e19, 1e30, 3e38])
-def test_a_vector_of_any_length_is_brought_to_unit_length(scale: float) -> None:
-    given = (np.array([[1.0, -0.5, 0.25, 0.0, 0.125]]) * scale).astype(np.float32)
+@pytest.mark.parametrize("direction", [[1.0, -0.5, 0.25, 0.0, 0.125], [0.0, -0.5, -1.0, -0.25, 0.0]])
+def test_a_vector_of_any_length_is_brought_to_unit_length(scale: float, direction: list[float]) -> None:
+    given = (np.array([direction]) * scale).astype(np.float32)
     right = given.astype(np.float64)[0] / np.linalg.norm(given.astype(np.float64))
     store = FaissStore(dimension=WIDTH)
     store.add_vectors([node_of("one")], given)
