@@ -44,6 +44,14 @@ STAGES = [
     "llm",
     "evaluation",
 ]
+
+
+def stages_with(stage: str, *more: str) -> list[str]:
+    """The stages of a run that has more of them right before one."""
+    place = STAGES.index(stage)
+    return [*STAGES[:place], *more, *STAGES[place:]]
+
+
 ANSWERED = [*QUESTIONS, ("Who painted the harbour wall?", None)]
 
 
@@ -249,7 +257,7 @@ def test_a_review_is_fed_back_without_a_question_written_anew(
             {**config, "run": "reviewed", "workspace": str(workspace), "synthesis": synthesis}, quiet=True
         )
         stages = {stage["name"]: stage["cached"] for stage in run.report["stages"]}
-        assert list(stages) == [*STAGES[:3], "review", *STAGES[3:]]
+        assert list(stages) == stages_with("audit", "review")
         again = name == "two.jsonl"  # the same decisions, written otherwise
         assert stages["synthesis"]
         assert [stages[stage] for stage in ("review", "training_sets", "embedding", "evaluation")] == [again] * 4
@@ -270,7 +278,7 @@ def test_hard_negatives_retrain_the_embedding_model_and_nothing_else(config: dic
     for again in (False, True):
         run = raglift.run(changed, quiet=True)
         stages = {stage["name"]: stage["cached"] for stage in run.report["stages"]}
-        assert list(stages) == [*STAGES[:5], "hard_negatives", *STAGES[5:]]
+        assert list(stages) == stages_with("embedding", "hard_negatives")
         assert (stages["hard_negatives"], stages["embedding"]) == (again, again)
         assert stages["training_sets"]
         assert stages["llm"]
@@ -290,7 +298,7 @@ def test_a_teacher_is_asked_once_for_many_trainings(config: dict[str, Any], fini
         embedding["learning_rate"] = rate
         run = raglift.run(changed, quiet=True)
         stages = {stage["name"]: stage["cached"] for stage in run.report["stages"]}
-        assert list(stages) == [*STAGES[:5], "hard_negatives", "teacher_scores", *STAGES[5:]]
+        assert list(stages) == stages_with("embedding", "hard_negatives", "teacher_scores")
         assert (stages["teacher_scores"], stages["embedding"], stages["llm"]) == (again, False, True)
     rows = {
         row["reason"]: row["count"] for row in run.report["funnel"] if row["stage"] in ("teacher", "hard negatives")

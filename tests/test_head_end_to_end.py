@@ -75,7 +75,7 @@ def test_without_it_no_stage_and_no_key_changes(config: dict[str, Any], tmp_path
         keys.append({stage["name"]: stage["key"] for stage in run.report["stages"]})
     assert "nudge" not in keys[0]
     assert keys[1].keys() - keys[0].keys() == {"nudge"}
-    assert {name for name, key in keys[0].items() if keys[1][name] != key} == {"evaluation"}
+    assert {name for name, key in keys[0].items() if keys[1][name] != key} == {"fusion_tuned", "evaluation"}
 
 
 def test_another_head_is_scored_anew_though_the_index_stays(
