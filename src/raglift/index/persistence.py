@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
@@ -133,6 +133,12 @@ def open_version(root: Path, read: Callable[[Version], Opened], verify: bool = T
     raise damaged(Path(missing.filename or root), "It is missing.") from missing
 
 
+def _inside(name: str) -> bool:
+    """Whether a name is of a file in the folder itself, or in one that lies in it."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and path.as_posix() == name
+
+
 def _version(root: Path, pointer: dict[str, str], verify: bool) -> Version:
     path = root / pointer["version"]
     if file_sha256(path / MANIFEST) != pointer["manifest"]:
@@ -145,7 +151,7 @@ def _version(root: Path, pointer: dict[str, str], verify: bool) -> Version:
             "Use the raglift that wrote it, or build the index anew.",
         )
     files = manifest["files"]
-    if not isinstance(files, dict) or not files or any(Path(name).name != name for name in files):
+    if not isinstance(files, dict) or not files or not all(map(_inside, files)):
         raise damaged(path / MANIFEST, "It does not list the files of its folder.")
     for name, digest in files.items() if verify else ():
         if file_sha256(path / name) != digest:
