@@ -16,12 +16,12 @@ from raglift.artifacts import MANIFEST
 from raglift.errors import UserError
 from raglift.records import QAPair, read_jsonl
 from raglift.synthesis.stage import TAUGHT
-from tests.test_end_to_end import STAGES, command, config  # noqa: F401 (a fixture)
+from tests.test_end_to_end import STAGES, command, config, stages_with  # noqa: F401 (a fixture)
 from tests.tiny import SENTENCES
 
 pytestmark = pytest.mark.slow
 
-TUNED = [*STAGES[:2], "writer", *STAGES[2:]]
+TUNED = stages_with("synthesis", "writer")
 
 
 def rows_of(run: raglift.RunResult, stage: str) -> dict[str, int]:
