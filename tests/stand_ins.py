@@ -11,6 +11,7 @@ from raglift.config import PluginSpec
 NAMES = {
     "chunker": ["markdown", "semantic", "sentence", "token"],
     "index kind": ["binary", "flat", "hnsw", "ivf_flat", "ivf_pq", "scalar"],
+    "encoding backend": ["onnx", "onnx_int8", "openvino", "openvino_int8", "torch"],
     "strategy": ["full", "lora", "weight_interpolation", "generator_only", "broken", "l2_sp"],
     "objective": ["answer_only", "listwise", "multiple_negatives"],
     "question kind": ["explanation", "factoid", "keyword"],

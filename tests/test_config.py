@@ -50,6 +50,16 @@ def test_defaults_are_those_of_the_schema() -> None:
     assert config.llm.objective == PluginSpec(name="answer_only")
 
 
+def test_training_on_pairs_needs_some(tmp_path: Path) -> None:
+    said = mistakes(VALID + "embedding:\n  train_on: pairs\n", tmp_path)
+    assert "a.yaml:3: embedding.train_on is 'pairs', and embedding.pairs names none" in said
+    assert "(did you mean 'pairs'?)" in mistakes(VALID + "embedding:\n  train_on: pair\n", tmp_path)
+    config = load_config([], ["data.documents=d", "embedding.pairs=p.jsonl"])
+    assert (config.embedding.train_on, config.embedding.learned_pairs) == ("both", "p.jsonl")
+    without = load_config([], ["data.documents=d", "embedding.pairs=p.jsonl", "embedding.train_on=synthetic"])
+    assert without.embedding.learned_pairs is None
+
+
 def test_a_configuration_cannot_be_changed() -> None:
     config = config_from_dict({"data": {"documents": "d"}})
     with pytest.raises(ValueError, match="frozen"):
@@ -104,7 +114,10 @@ VALID = "data: {documents: d}\n"
             VALID + "retrieval: {rrf_k: 9}\n",
             ["a.yaml:2: retrieval.rrf_k is gone: write retrieval.fusion"],
         ),
-        (VALID + "index:\n  zzz: 1\n", ["a.yaml:3: unknown key 'index.zzz' (known: kind, memory_mb, recall, nudge)"]),
+        (
+            VALID + "index:\n  zzz: 1\n",
+            ["a.yaml:3: unknown key 'index.zzz' (known: kind, memory_mb, recall, backend, nudge)"],
+        ),
         (
             VALID + "corpus:\n  chunk_tokens: 3\n",
             ["a.yaml:3: corpus.chunk_tokens must be greater than or equal to 16, not 3"],

@@ -126,7 +126,8 @@ def test_a_language_model_puts_in_order_what_it_was_scored_on(
             assert [hit.node.node_id for hit in hits] == [chunk_id for chunk_id, _ in ranked[f"q{number}"]]
     assert ranked
     with pytest.raises(UserError, match="is not tuned as a reranker"):
-        raglift.run({**config, "rerank": {"model": str(tiny_llm)}, "workspace": str(tmp_path)}, quiet=True)
+        raglift.run({**config, "rerank": {"model": str(tiny_llm)}, "workspace": str(tmp_path / "other")}, quiet=True)
+    assert not list((tmp_path / "other").glob("corpus")), "said before anything is built"
 
 
 def test_a_reranker_changes_no_other_stage(config: dict[str, Any], tmp_path: Path) -> None:

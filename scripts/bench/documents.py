@@ -8,6 +8,8 @@ from pathlib import Path
 from raglift.config import Config
 from raglift.corpus import stage as corpus_stage
 from raglift.index import stage as index_stage
+from raglift.index.bm25 import Bm25
+from raglift.index.searchable import Searchable
 from raglift.index.store import FaissStore
 from raglift.job import Job
 from raglift.models.device import Runtime, resolve
@@ -54,6 +56,13 @@ class Documents:
         if not (job.out / "index.json").exists():
             index_stage.build(self.corpus.chunks, self.models.encoder("base"), "base", "base", job)
         return FaissStore.open(job.out)
+
+    @cached_property
+    def searchable(self) -> Searchable:
+        """The chunks by vector and by word."""
+        chunks, language = self.corpus.chunks, self.config.retrieval.language
+        bm25 = Bm25([chunk.id for chunk in chunks], [chunk.text for chunk in chunks], language)
+        return Searchable(self.models.encoder("base"), self.store, bm25)
 
     def writer(self) -> Generator:
         """The local writer of questions."""

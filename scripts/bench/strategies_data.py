@@ -108,9 +108,8 @@ class Domain(Documents):
         job = self.job("synthesis")
         if not (job.out / "funnel.json").exists():
             writers = synthesis_stage.Writers(self.writer)
-            encoder, asking = self.models.encoder("base"), Asking(self.corpus.path)
-            settings = self.config.synthesis
-            synthesis_stage.build(settings, asking, HumanExamples(), writers, encoder, self.store, job)
+            settings, asking = self.config.synthesis, Asking(self.corpus.path)
+            synthesis_stage.build(settings, asking, HumanExamples(), writers, self.searchable, job)
         return read_jsonl(job.out / "questions.jsonl", QAPair)
 
     @cached_property

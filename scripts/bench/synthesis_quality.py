@@ -77,9 +77,7 @@ class Bench(Documents):
         if not (job.out / "funnel.json").exists():
             writers = synthesis_stage.Writers(self.writer)
             examples = HumanExamples()
-            synthesis_stage.build(
-                self.config.synthesis, self.corpus, examples, writers, self.models.encoder("base"), self.store, job
-            )
+            synthesis_stage.build(self.config.synthesis, self.corpus, examples, writers, self.searchable, job)
         kept = read_jsonl(job.out / "questions.jsonl", QAPair)
         funnel = json.loads((job.out / "funnel.json").read_text("utf-8"))
         written = next(row["count"] for row in funnel if row["reason"] == "questions written")

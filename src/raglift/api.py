@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from llama_index.core.llms import LLM
 
 from raglift import pipeline
+from raglift.assess.engines import Questions, Settings, evaluate_answers, evaluate_engines
+from raglift.assess.evaluation import Evaluation
+from raglift.assess.lift import assert_lift
+from raglift.assess.replies import Asking, Engine
+from raglift.assess.runs import compare_runs, compare_seeds
 from raglift.config import Config, config_from_dict, load_config
+from raglift.errors import UserError
 from raglift.estimation import estimate as estimate_writing
 from raglift.progress import Progress
 from raglift.release import export
@@ -17,7 +23,18 @@ from raglift.serve.evaluate import evaluate_on
 from raglift.serve.result import RunResult, open_run
 from raglift.training.head_stage import tune_head
 
-__all__ = ["estimate", "evaluate", "export_models", "open_run", "run", "tune_head"]
+__all__ = [
+    "assert_lift",
+    "compare_runs",
+    "compare_seeds",
+    "estimate",
+    "evaluate",
+    "evaluate_answers",
+    "export_models",
+    "open_run",
+    "run",
+    "tune_head",
+]
 
 
 def run(config: str | Path | Mapping[str, Any] | Config, quiet: bool = False, writer: LLM | None = None) -> RunResult:
@@ -66,17 +83,69 @@ def _config(config: str | Path | Mapping[str, Any] | Config) -> Config:
     return config if isinstance(config, Config) else load_config([config])
 
 
-def evaluate(run: RunResult | str | Path, data: str | Path, workspace: str | Path = "indexes") -> dict[str, Any]:
-    """Score a finished run's arms on a BEIR-layout set whose corpus is the run's.
+@overload
+def evaluate(
+    engine: RunResult | str | Path, questions: str | Path, *, workspace: str | Path = ..., quiet: bool = ...
+) -> dict[str, Any]: ...
+@overload
+def evaluate(
+    engine: Engine | Mapping[str, Engine],
+    questions: Questions,
+    *,
+    settings: Settings = ...,
+    folder: str | Path | None = ...,
+    workers: int = ...,
+    workspace: str | Path = ...,
+    quiet: bool = ...,
+) -> Evaluation: ...
+def evaluate(
+    engine: Any,
+    questions: Any,
+    *,
+    settings: Settings = None,
+    folder: str | Path | None = None,
+    workers: int = 1,
+    workspace: str | Path = "indexes",
+    quiet: bool = False,
+) -> dict[str, Any] | Evaluation:
+    """Score any LlamaIndex query engines or retrievers; or a finished run's arms on another set of questions.
+
+    Args:
+        engine: A query engine or retriever, or several by name, of which all but the first are held against the
+            first; or a finished run (or its name).
+        questions: Of engines: dictionaries or `QAPair` records, a JSON Lines file, a folder in BEIR layout, a finished
+            run (or its name) whose test questions they are. Of a run: a BEIR-layout set whose corpus is the run's.
+        settings: Of engines: keys of a config's section `evaluation`, such as {"retrieval": ["nDCG@10"]}.
+        folder: Of engines: where replies are kept, so that a call that was cut off goes on there; another one for
+            other engines. The records and summary.json are written into it.
+        workers: Of engines: questions at once, where an engine may be called from several threads.
+        quiet: Show no progress and no warnings.
 
     Returns:
-        `question_sets`, `retrieval`, `response` and `verdicts`, as in report.json.
+        Of engines an `Evaluation`, with the records, the tables (`print`) and `as_dict()`. Of a run `question_sets`,
+        `retrieval`, `response` and `verdicts`, as in report.json.
 
     Raises:
-        UserError: There is no such run or no such set.
+        UserError: There is no such run or set, an engine is none, a question cannot be judged, or every question
+            failed. A single question on which an engine raises is no error: its scores are None with the reason.
+
+    Example:
+        >>> print(raglift.evaluate({"mine": index.as_query_engine()}, "questions.jsonl"))
     """
-    result = run if isinstance(run, RunResult) else open_run(run, workspace)
-    return evaluate_on(result, Path(data))
+    display = Progress(quiet=quiet)
+    if not isinstance(engine, RunResult | str | Path):
+        if workers < 1:
+            raise UserError(f"{workers} questions at once make no progress.", fix="Give workers=1 or more.")
+        asking = Asking(None if folder is None else Path(folder), workers)
+        return evaluate_engines(engine, questions, settings, asking, display, workspace)
+    if settings is not None or folder is not None or workers != 1:
+        raise UserError(
+            "A finished run is scored with its own settings.",
+            "`settings`, `folder` and `workers` are for engines.",
+            "Leave them out, or evaluate `run.query_engine(arm)`.",
+        )
+    result = engine if isinstance(engine, RunResult) else open_run(engine, workspace)
+    return evaluate_on(result, Path(questions), display)
 
 
 def export_models(

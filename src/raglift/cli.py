@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from raglift import cli_exchange, cli_index
+from raglift import cli_evaluate, cli_exchange, cli_index, cli_judge, cli_support
 from raglift.cli_output import Answer, Table, as_json, as_text, number, score_tables, trial_tables, write
 from raglift.errors import UserError
 
@@ -45,11 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
-        again = (
-            " The same command goes on from where it stopped."
-            if arguments.command in ("run", "evaluate", "index")
-            else ""
-        )
+        kept = arguments.command in ("run", "index", "judge") or cli_evaluate.is_kept(arguments)
+        again = " The same command goes on from where it stopped." if kept else ""
         print(f"Interrupted.{again}", file=sys.stderr)
         return INTERRUPTED
 
@@ -88,10 +85,10 @@ def _parser() -> argparse.ArgumentParser:
     ask = add_for_run("ask", _ask, "Put one question to a finished run.")
     ask.add_argument("question", metavar="QUESTION")
     ask.add_argument("--arm", help="the pipeline that answers (default: the one that the run chose)")
-    evaluate = add_for_run("evaluate", _evaluate, "Score a finished run on another data set.")
-    evaluate.add_argument("--data", required=True, type=Path, metavar="DIR", help="a folder in BEIR layout")
-    evaluate.add_argument("--quiet", action="store_true", help="show no progress")
+    cli_evaluate.add_commands(add)
     cli_index.add_commands(commands, add_for_run)
+    cli_judge.add_commands(add_for_run)
+    cli_support.add_commands(add_for_run)
     cli_exchange.add_commands(add, add_for_run)
     add("strategies", _strategies, "List the training strategies and when to use each.")
     config = commands.add_parser("config", help="About configuration files.")
@@ -205,18 +202,6 @@ def _ask(arguments: argparse.Namespace) -> Answer:
         (rank, number(node.score), " ".join(node.text.split())) for rank, node in enumerate(response.source_nodes, 1)
     ]
     return Answer(value, [value["answer"], Table("", ("", "score", "passage"), rows)])
-
-
-def _evaluate(arguments: argparse.Namespace) -> Answer:
-    if not arguments.data.is_dir():
-        raise UserError(f"There is no folder {arguments.data}.", fix="--data names a folder in BEIR layout.")
-    from raglift.progress import Progress
-    from raglift.serve.evaluate import evaluate_on
-    from raglift.serve.result import open_run
-
-    result = open_run(arguments.run, arguments.workspace)
-    scores = evaluate_on(result, arguments.data, Progress(quiet=arguments.quiet))
-    return Answer(scores, score_tables(scores))
 
 
 def _strategies(arguments: argparse.Namespace) -> Answer:

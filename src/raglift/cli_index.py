@@ -1,4 +1,4 @@
-"""The commands about what a finished run serves: index update, index status."""
+"""The commands about what a finished run serves: index update, index status, index latency."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ def add_commands(commands: Any, add_for_run: AddForRun) -> None:
     update.add_argument("--allow-empty", action="store_true", help="go on where all documents are gone")
     update.add_argument("--quiet", action="store_true", help="show no progress and no warnings")
     add_for_run("status", _status, "Say which documents a finished run serves.", into)
+    latency = add_for_run(
+        "latency", _latency, "Ask a finished run's questions one by one; say how long it takes.", into
+    )
+    latency.add_argument("--arm", help="the pipeline that is asked (default: the one that the run chose)")
+    latency.add_argument("--questions", type=int, default=100, help="most questions (default: %(default)s)")
 
 
 def _update(arguments: argparse.Namespace) -> Answer:
@@ -65,3 +70,16 @@ def _status(arguments: argparse.Namespace) -> Answer:
     if value["version"] is None:
         return Answer(value, [f"{value['run']} serves what it was scored with: {counts}."])
     return Answer(value, [f"{value['run']} serves {value['version']}, written {value['written']}: {counts}."])
+
+
+def _latency(arguments: argparse.Namespace) -> Answer:
+    from dataclasses import asdict
+
+    from raglift.serve.latency import run_latencies
+    from raglift.serve.result import open_run
+
+    run = open_run(arguments.run, arguments.workspace)
+    found = run_latencies(run, arguments.arm, arguments.questions)
+    rows = [(each.stage, f"{each.p50:.2f}", f"{each.p95:.2f}") for each in found]
+    table = Table(f"milliseconds a question, {arguments.arm or run.chosen_arm}", ("stage", "p50", "p95"), rows)
+    return Answer([asdict(each) for each in found], [table])

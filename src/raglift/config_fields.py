@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -139,7 +140,9 @@ def _ingredients(value: object) -> object:
     return value
 
 
-_COMMON_METRICS = ["nDCG@10", "RR@10", "R@5", "R@10", "P@5", "Success@5", "AP", "Rprec"]
+_COMMON_METRICS = ["nDCG@10", "RR@10", "R@5", "R@10", "P@5", "Success@5", "AP", "Rprec", "SpanRecall@5"]
+SPAN_METRIC = re.compile(r"(SpanRecall|SpanPrecision)@([1-9][0-9]{0,5})")
+"""Retrieval metrics that ir_measures does not have, with their cutoff: see `evaluation/spans.py`."""
 
 
 def _language(name: str) -> str:
@@ -149,6 +152,8 @@ def _language(name: str) -> str:
 
 
 def _retrieval_metric(name: str) -> str:
+    if SPAN_METRIC.fullmatch(name):
+        return name
     import ir_measures  # not needed by the commands that read no configuration
 
     try:
@@ -209,6 +214,7 @@ Language = Annotated[str, AfterValidator(_language)]
 Chunker = Annotated[str, _plugin("chunker")]
 Prompt = Annotated[str, _plugin("prompt")]
 AutoIndexKind = Annotated[str, _auto_or_plugin("index kind")]
+AutoBackend = Annotated[str, _auto_or_plugin("encoding backend")]
 QuestionKind = Annotated[str, _plugin("question kind")]
 PromptStyle = Annotated[str, _plugin("prompt style")]
 QuestionFilter = Annotated[str, _plugin("question filter")]

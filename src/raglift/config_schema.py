@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from raglift import plugins
 from raglift.config_fields import (
+    AutoBackend,
     AutoFloat,
     AutoIndexKind,
     AutoInt,
@@ -180,6 +181,12 @@ class EmbeddingConfig(TuningConfig):
         default=["full", "weight_interpolation"], validate_default=True, description=_ABOUT["strategies"]
     )
     objective: Spec = Field(default="multiple_negatives", validate_default=True, description=_ABOUT["objective"])
+    pairs: PathName | None = None
+    """Questions with their passages, of these or of other documents, to train on: JSON Lines of `query`, `passage` and
+    `negatives`, a .json file of LlamaIndex's EmbeddingQAFinetuneDataset, or a folder in BEIR layout."""
+    train_on: Literal["both", "pairs", "synthetic"] = "both"
+    """Whether the training pairs are those of `pairs`, those of the synthetic questions, or both; without `pairs` there
+    are only synthetic ones. The development split chooses by its own questions in any case."""
     batch_size: Count = 32
     """Questions a step; with in-batch negatives it decides how many negatives each has."""
     weight_decay: NotNegative = Field(default=0.01, description=_ABOUT["weight_decay"])
@@ -195,6 +202,17 @@ class EmbeddingConfig(TuningConfig):
     "auto" for all that it knows and that stand at their defaults, or a list of them; null: the settings as written."""
     recipe_trials: Count = 12
     """Most trainings of the recipe, beside the one with the settings as written."""
+
+    @property
+    def learned_pairs(self) -> str | None:
+        """`pairs` where they train; None where there are none or only synthetic questions are to train."""
+        return None if self.train_on == "synthetic" else self.pairs
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EmbeddingConfig:
+        if self.train_on == "pairs" and self.pairs is None:
+            raise wrong("embedding.train_on is 'pairs', and embedding.pairs names none", "train_on")
+        return self
 
 
 class LLMConfig(TuningConfig):
@@ -285,6 +303,9 @@ class IndexConfig(Section):
     """Most megabytes that "auto" lets the part take which every search reads; null: any number."""
     recall: PositiveShare = 0.95
     """Share of the exact best ten that an index which is not exact must find when it is built."""
+    backend: AutoBackend = "torch"
+    """What encodes the passages: "torch", or "onnx", "onnx_int8", "openvino", "openvino_int8" on the processor, whose
+    vectors are compared with float32's first; "auto" is the fastest that is installed and agrees. Questions: torch."""
     nudge: Literal["M", "N"] | None = None
     """Whether passages' vectors in the tuned index move toward the training questions that they answer: by at most a
     distance ("M"), or keeping unit length ("N"); the development split chooses how far. null: they stay."""
@@ -324,7 +345,7 @@ class EvaluationConfig(Section):
     retrieval: list[RetrievalMetric] = Field(
         default=["nDCG@10", "RR@10", "R@5", "R@10", "Success@5", "AP"], min_length=1
     )
-    """Retrieval metrics, in the notation of ir_measures."""
+    """Retrieval metrics, in the notation of ir_measures; also SpanRecall@k and SpanPrecision@k."""
     response: list[ResponseMetric] = Field(
         default=["exact_match", "token_f1", "rouge_l", "semantic_similarity", "abstention"]
     )

@@ -52,6 +52,7 @@ class _Pipeline(TrainingStages):
         self._words(corpus)
         self._tune_writer(corpus)
         questions = self._reviewed(self._synthesis(corpus, base_index))
+        self._given(corpus, questions)
         self._audit(corpus, questions)
         sets = self._training_sets(corpus, questions, base_index)
         self._embedding(corpus, questions, base_index)
@@ -100,7 +101,7 @@ class _Pipeline(TrainingStages):
                 limits(config),
                 self._test_sets(questions),
                 pipelines(self._models, Indexes(self._stores, self._bm25, self._fusions), self._loaded),
-                {chunk.id: chunk.document_id for chunk in self._loaded.chunks},
+                self._loaded.chunks,
                 similarity,
                 job,
             )

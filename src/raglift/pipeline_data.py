@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from llama_index.core.llms import LLM
 
 from raglift import plugins
-from raglift.artifacts import Artifact
-from raglift.config import Config, EmbeddingConfig, PluginSpec
+from raglift.artifacts import WORK, Artifact
+from raglift.config import Config
+from raglift.config_schema import IndexConfig, RetrievalConfig
 from raglift.corpus import audit
 from raglift.corpus import stage as corpus_stage
 from raglift.corpus.human import warn_of_dropped
+from raglift.errors import UserError
 from raglift.index import stage as index_stage
+from raglift.index.backend import AUTO, TORCH, Choice, check_backend, read_choice, write_choice
+from raglift.index.backend_choice import chosen_source
+from raglift.index.bm25 import Bm25
 from raglift.index.fusions._base import Fusion
+from raglift.index.searchable import Searchable
 from raglift.index.store import FaissStore
+from raglift.index.vector_cache import FOLDER
 from raglift.job import Job
 from raglift.models.device import resolve
 from raglift.models.embedding import LiftEmbedding
@@ -27,7 +35,7 @@ from raglift.progress import Progress
 from raglift.records import QAPair, content_id, read_jsonl
 from raglift.runner import Runner
 from raglift.serve.models import Models
-from raglift.synthesis import hard_negatives, review, teacher_scores, training_sets, tuned_writer
+from raglift.synthesis import review, training_sets, tuned_writer
 from raglift.synthesis import stage as synthesis_stage
 from raglift.synthesis.example_sources import examples_of, given_examples, with_taught
 from raglift.synthesis.human_examples import warn_of_left_out
@@ -38,6 +46,8 @@ from raglift.training.outcome import objective_of, read_outcome, strategy_key
 from raglift.training.preflight import check_room
 from raglift.training.trials import WHICH
 
+_LANGUAGE = RetrievalConfig().language
+
 
 class DataStages:
     """What a run holds, and its stages up to the trainings.
@@ -47,6 +57,10 @@ class DataStages:
 
     _runner: Runner
     _loaded: corpus_stage.Corpus
+    _bm25: Bm25
+    _bm25_key: str
+    _backend: Choice
+    """Of the base index."""
 
     def __init__(self, config: Config, display: Progress, writer: LLM | None) -> None:
         self._config = config
@@ -55,6 +69,7 @@ class DataStages:
         self._models = Models(config, self._runtime)
         self._llm_writer = llm_writer(config.synthesis, config.seed, writer)
         # What is nowhere is said before a stage begins, and before an earlier run's state is touched.
+        check_backend(config.index.backend, self._runtime)
         self._revisions = {
             "embedding": self._models.embedding.revision,
             "llm": self._models.llm.revision,
@@ -114,26 +129,41 @@ class DataStages:
         return self._models.llama_embedding("base")
 
     def _index(self, which: str, corpus: Artifact) -> Artifact:
-        key, workspace = self._models.passages_key(which), Path(self._config.workspace)
-        kept = self._config.runtime.vector_cache
+        key, config = self._models.passages_key(which), self._config.index
+        # Both indexes by the same one, or a difference between backends would pass for one of the tuning.
+        backend = self._backend.backend if which == "tuned" and config.backend == AUTO else config.backend
 
         def write(job: Job) -> None:
             if which != "base" and key == self._models.passages_key("base"):
                 index_stage.copy(self._stores["base"], key, job)
+                write_choice(job.out, self._backend)
             else:
-                cache = self._models.vector_cache(which, workspace, self._display.warn) if kept else None
-                encoder, config = self._models.encoder(which), self._config.index
-                index_stage.build(self._loaded.chunks, encoder, key, which, job, config, cache)
+                passages = self._models.passages(which, self._vectors(job), self._display.warn)
+                texts = [chunk.text for chunk in self._loaded.chunks]
+                try:
+                    source = chosen_source(backend, texts, passages, job)
+                except UserError as error:
+                    if backend == config.backend:
+                        raise
+                    self._display.warn(f"{error.what} {error.why} Its passages are encoded by torch.")
+                    source = chosen_source(TORCH, texts, passages, job)
+                index_stage.build(self._loaded.chunks, source.encoder, key, which, job, config, source.cache)
 
         artifact = self._runner.stage(
             f"index_{which}",
             index_stage.VERSION,
-            self._config.index.model_dump(mode="json", exclude={"nudge"}),  # a stage of its own
+            _index_settings(config),
             {"corpus": corpus.key, "embedding": key},
             write,
         )
         self._stores[which] = FaissStore.open(artifact.path, fingerprint=key)
+        if which == "base":
+            self._backend = read_choice(artifact.path)
         return artifact
+
+    def _vectors(self, job: Job) -> Path:
+        """Where the vectors of passages are kept: for every run, or for the next attempt at this stage alone."""
+        return Path(self._config.workspace) / FOLDER if self._config.runtime.vector_cache else job.out / WORK
 
     def _tune_writer(self, corpus: Artifact) -> None:
         synthesis = self._config.synthesis
@@ -177,6 +207,7 @@ class DataStages:
         if settings["filters"] is None:
             settings["filters"] = plugins.names("question filter")
         inputs = {"corpus": corpus.key, "index": index.key, "writer": self._revisions["writer"]}
+        inputs |= self._words_key()
         if self._examples.items:
             inputs["examples"] = self._examples.key
         return self._runner.stage(
@@ -189,11 +220,17 @@ class DataStages:
                 self._loaded,
                 self._examples,
                 synthesis_stage.Writers(self._load_writer, self._llm_writer),
-                self._models.encoder("base"),
-                self._stores["base"],
+                self._searchable(),
                 job,
             ),
         )
+
+    def _words_key(self) -> dict[str, str]:
+        """BM25 as an input, but in the language that was always read: then the corpus alone decides it."""
+        return {} if self._config.retrieval.language == _LANGUAGE else {"bm25": self._bm25_key}
+
+    def _searchable(self) -> Searchable:
+        return Searchable(self._models.encoder("base"), self._stores["base"], self._bm25)
 
     def _reviewed(self, questions: Artifact) -> Artifact:
         if self._review is None:
@@ -207,17 +244,6 @@ class DataStages:
             {"questions": questions.key, "review": review.key_of(rows)},
             lambda job: review.build(rows, written, self._loaded.text_of, job),
         )
-
-    def _audit(self, corpus: Artifact, questions: Artifact) -> None:
-        asked = synthetic(questions) + self._loaded.human
-        artifact = self._runner.stage(
-            "audit",
-            audit.VERSION,
-            {},
-            {"corpus": corpus.key, "questions": questions.key, "embedding": self._revisions["embedding"]},
-            lambda job: audit.build(asked, self._models.encoder("base"), job),
-        )
-        audit.check_questions(audit.read_questions(artifact.path, self._config.corpus), self._display.say)
 
     def _load_writer(self) -> Generator:
         if self._writer is None:
@@ -254,41 +280,12 @@ class DataStages:
             ),
         )
 
-    def _hard_negatives(
-        self, embedding: EmbeddingConfig, corpus: Artifact, questions: Artifact, index: Artifact, label: str
-    ) -> Artifact:
-        return self._runner.stage(
-            "hard_negatives",
-            hard_negatives.VERSION,
-            {"count": embedding.hard_negatives, "ceiling": embedding.hard_negative_ceiling},
-            {"corpus": corpus.key, "questions": questions.key, "index": index.key},
-            lambda job: hard_negatives.build(
-                embedding,
-                self._loaded,
-                synthetic(questions),
-                self._models.encoder("base"),
-                self._stores["base"],
-                job,
-            ),
-            label,
-        )
 
-    def _teacher_scores(self, spec: PluginSpec, corpus: Artifact, index: Artifact, mined: Artifact) -> Artifact:
-        return self._runner.stage(
-            "teacher_scores",
-            teacher_scores.VERSION,
-            {"teacher": teacher_scores.settings_of(spec)},
-            {"corpus": corpus.key, "index": index.key, "hard negatives": mined.key},
-            lambda job: teacher_scores.build(
-                spec,
-                hard_negatives.load_pairs(mined.path),
-                self._loaded,
-                self._models.encoder("base"),
-                self._stores["base"],
-                self._runtime,
-                job,
-            ),
-        )
+def _index_settings(config: IndexConfig) -> dict[str, Any]:
+    """What decides an index, but for what is a stage of its own; torch is not named, so that keys of before hold."""
+    left_out = {"nudge", "backend"} if config.backend == TORCH else {"nudge"}
+    found: dict[str, Any] = config.model_dump(mode="json", exclude=left_out)
+    return found
 
 
 def synthetic(artifact: Artifact) -> list[QAPair]:

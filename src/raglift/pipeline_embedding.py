@@ -12,11 +12,10 @@ from raglift.artifacts import Artifact
 from raglift.config import EmbeddingConfig, TuningConfig
 from raglift.evaluation.stage import clusters
 from raglift.job import Job
-from raglift.pipeline_data import synthetic
 from raglift.pipeline_tuning import Materials, Tuning, TuningStages
 from raglift.progress import Progress
 from raglift.records import QAPair
-from raglift.synthesis import hard_negatives, training_sets
+from raglift.synthesis import hard_negatives
 from raglift.synthesis.inverse_cloze import with_inverse_clozes
 from raglift.training import curve_stage, dev_stage, embedding_stage
 from raglift.training.gains import DevValues, Judge
@@ -49,7 +48,6 @@ class EmbeddingStages(TuningStages):
             self._learning_curve(corpus, questions, curve)
 
     def _embedding_tuning(self, made_from: _From) -> Tuning:
-        corpus, written = made_from.corpus, synthetic(made_from.questions)
         mined: dict[str, list[Artifact]] = {}
 
         def wrong_passages(config: EmbeddingConfig) -> list[Artifact]:
@@ -61,7 +59,7 @@ class EmbeddingStages(TuningStages):
         @cache
         def pairs(mined: Path | None, clozes: float) -> list[Pair]:
             # Made from the questions alone, so that the language model's settings do not retrain this one.
-            found = hard_negatives.load_pairs(mined) if mined else training_sets.embedding_pairs(written, self._loaded)
+            found = hard_negatives.load_pairs(mined) if mined else self._pairs_to_learn(made_from.questions)
             return with_inverse_clozes(found, self._loaded, clozes, self._config.seed)
 
         def rows(config: EmbeddingConfig) -> list[Pair]:
@@ -76,7 +74,7 @@ class EmbeddingStages(TuningStages):
         def made_of(config: TuningConfig) -> Materials:
             assert isinstance(config, EmbeddingConfig)
             found = wrong_passages(config)
-            keys = {"corpus": corpus.key, "questions": made_from.questions.key}
+            keys = {"corpus": made_from.corpus.key, "questions": made_from.questions.key, **self._pair_keys()}
             if not found:
                 return Materials(keys)
             return Materials({**keys, "hard negatives": found[-1].key}, {_MINED: found[0].path})
@@ -87,7 +85,8 @@ class EmbeddingStages(TuningStages):
             whole = rows(settings) if share == 1 else learned(settings)
             some = portion(whole, share, lambda pair: pair.query, job.seed)
             dev = self._dev_sets(made_from.questions)
-            embedding_stage.build(settings, some, dev, self._loaded, self._models.embedding, self._runtime, job)
+            corpus = self._corpus_of_pairs
+            embedding_stage.build(settings, some, dev, corpus, self._models.embedding, self._runtime, job)
 
         version, config = embedding_stage.VERSION, self._config.embedding
         return Tuning("embedding", version, config, made_of, write, lambda config: len(learned(config)))
@@ -107,7 +106,7 @@ class EmbeddingStages(TuningStages):
         """The training that a recipe finds, and those of its learning curve."""
         config, dev = self._config.embedding, self._dev_sets(made_from.questions)
         size = Size(
-            len(training_sets.embedding_pairs(synthetic(made_from.questions), self._loaded)),
+            len(self._pairs_to_learn(made_from.questions)),
             sum(self._loaded.split_of[chunk.document_id] == "train" for chunk in self._loaded.chunks),
         )
         judge = Judge({k: v for questions in dev for k, v in clusters(questions).items()}, 1, self._config.seed)

@@ -19,8 +19,6 @@ from raglift.pipeline_data import DataStages, synthetic
 class RetrievalStages(DataStages):
     """The stages that need an index and questions, and train nothing."""
 
-    _bm25: bm25.Bm25
-    _bm25_key: str
     _fusions: dict[str, Fusion]
     _fusion_keys: dict[str, str]
 

@@ -12,7 +12,8 @@ from llama_index.core.llms import LLM
 from raglift.artifacts import Artifact
 from raglift.config import Config, TuningConfig
 from raglift.job import Job
-from raglift.pipeline_data import DataStages, synthetic
+from raglift.pipeline_data import synthetic
+from raglift.pipeline_pairs import PairStages
 from raglift.progress import Progress
 from raglift.records import QAPair, Target
 from raglift.training import provenance
@@ -54,7 +55,11 @@ class Tuning:
     examples: Callable[[TuningConfig], int]
 
 
-class TuningStages(DataStages):
+_BY_PAIRS = frozenset({"pairs", "train_on", "hard_negatives", "hard_negative_ceiling"})
+"""Keys of a section that say which pairs there are."""
+
+
+class TuningStages(PairStages):
     """A run's trainings, and what their trials came to."""
 
     def __init__(self, config: Config, display: Progress, writer: LLM | None) -> None:
@@ -84,8 +89,8 @@ class TuningStages(DataStages):
         target, config = tuning.target, variant.config
         materials = tuning.made_of(config)
         settings = {
-            # What is mined enters by the key of the mined pairs, so that keys from before it stay.
-            **config.model_dump(mode="json", exclude={"hard_negatives", "hard_negative_ceiling", *WHICH}),
+            # What is mined or given enters by the key of the pairs, so that keys from before it stay.
+            **config.model_dump(mode="json", exclude={*_BY_PAIRS, *WHICH}),
             "strategies": strategy_key(config.strategies),
             "objective": objective_key(config.objective),
             "seed": self._config.seed,
@@ -96,7 +101,8 @@ class TuningStages(DataStages):
         def with_card(job: Job) -> None:
             tuning.write(variant, job)
             folders = {**self._runner.folders, **materials.folders}
-            data = provenance.describe(folders, self._loaded, self._config.synthesis, target)
+            learned = target != "embedding" or self._config.embedding.train_on != "pairs"
+            data = provenance.describe(folders, self._loaded, self._config.synthesis, target, learned)
             if variant.share < 1:
                 data["facts"] |= {"share of the training set that was learned from": variant.share}
             write_card(job.out, target, self._models.base(target), config, data, job.seed)

@@ -29,8 +29,11 @@ FOLDERS = {
     "query transform": "index/transforms",
     "document reader": "corpus/readers",
     "response metric": "evaluation/metrics",
+    "judge question": "judging/questions",
     "exchange format": "exchange/formats",
     "index kind": "index/kinds",
+    "encoding backend": "models/backends",
+    "corruption": "grounding/corruptions",
 }
 """Kind of plug-in -> folder under the package."""
 

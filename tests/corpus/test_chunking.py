@@ -10,7 +10,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.utils import get_tokenizer
 
 from raglift import plugins
-from raglift.corpus.chunking import chunk_documents
+from raglift.corpus.chunking import check_some, chunk_documents
 from raglift.corpus.documents import document
 from raglift.errors import UserError
 from raglift.records import Chunk
@@ -114,8 +114,10 @@ def test_chunks_carry_their_document_and_source() -> None:
 def test_what_holds_no_letter_or_digit_is_no_chunk() -> None:
     chunks = chunk_documents([document("rule", "-----"), document("text", "words")], 64, 0)
     assert [chunk.text for chunk in chunks] == ["words"]
+    check_some(chunks, [])
+    nothing = [document("rule", "-----"), document("dots", "...")]
     with pytest.raises(UserError, match="No chunk is left") as caught:
-        chunk_documents([document("rule", "-----"), document("dots", "...")], 64, 0)
+        check_some(chunk_documents(nothing, 64, 0), nothing)
     assert caught.value.why.startswith("2 documents were read")
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from raglift.config import Config, DataConfig
-from raglift.corpus.stage import read_sources
+from raglift.corpus.stage import build, read_sources
 from raglift.errors import UserError
+from tests.tasks import job
 
 
 def _write(path: Path, *rows: dict[str, Any]) -> str:
@@ -49,3 +50,14 @@ def test_an_id_that_stands_in_both_is_refused(beir: Path, ids: tuple[str | int, 
     assert "queries.jsonl" in caught.value.what
     assert "more.jsonl" in caught.value.what
     assert caught.value.why == f"{count} ids stand in both."
+
+
+def test_documents_of_which_no_chunk_is_left_end_the_stage(tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        (tmp_path / "documents").mkdir(exist_ok=True)
+        (tmp_path / "documents" / f"{name}.txt").write_text("---- " * len(name), encoding="utf-8")
+    given = Config(run="demo", workspace=str(tmp_path / "w"), data=DataConfig(documents=str(tmp_path / "documents")))
+    reading, questions = read_sources(given)
+    with pytest.raises(UserError, match="No chunk is left of the documents"):
+        build(given, reading, questions, job(tmp_path / "out"))
+    assert not list(tmp_path.rglob("chunks.jsonl"))

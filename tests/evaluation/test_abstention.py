@@ -9,9 +9,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from raglift.abstention import ABSTAIN, abstains
 from raglift.evaluation.response import score_answers
+
+ERRORS = ["wrongly_refused", "wrongly_answered"]
+
+
+def nothing(texts: list[str]) -> NDArray[np.float32]:
+    raise AssertionError("nothing should be embedded")
+
 
 REFUSALS = [
     ABSTAIN,
@@ -189,3 +197,31 @@ def test_no_answer_is_neither(make_question: Any) -> None:
     questions = [make_question("a", answerable=False), make_question("b")]
     scores = score_answers(questions, {}, ["abstention"], "arm", lambda texts: np.empty((0, 1), np.float32))
     assert [(score.value, score.reason) for score in scores] == [(None, "no answer")] * 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "answerable", "refused", "answered"),
+    [
+        (ABSTAIN, True, 1.0, "answerable"),
+        ("1990", True, 0.0, "answerable"),
+        (ABSTAIN, False, "unanswerable", 0.0),
+        ("1990", False, "unanswerable", 1.0),
+        (None, True, "no answer", "answerable"),
+        (None, False, "unanswerable", "no answer"),
+    ],
+)
+def test_the_two_errors_apart(
+    make_question: Any, answer: str | None, answerable: bool, refused: float | str, answered: float | str
+) -> None:
+    scores = score_answers([make_question(answerable=answerable)], {"q": answer}, ERRORS, "arm", nothing)
+    assert [score.reason or score.value for score in scores] == [refused, answered]
+
+
+@given(st.lists(st.tuples(st.sampled_from([ABSTAIN, "1990", None]), st.booleans()), min_size=1))
+def test_the_two_errors_are_all_that_abstention_lacks(make_question: Any, cases: list[tuple[str | None, bool]]) -> None:
+    questions = [make_question(f"q{number}", answerable=answerable) for number, (_, answerable) in enumerate(cases)]
+    answers = {f"q{number}": answer for number, (answer, _) in enumerate(cases)}
+    scores = score_answers(questions, answers, ["abstention", *ERRORS], "arm", nothing)
+    right = {score.qa_id: score.value for score in scores if score.metric == "abstention"}
+    wrong = {score.qa_id: score.value for score in scores if score.metric in ERRORS and score.value is not None}
+    assert wrong == {qa_id: 1 - value for qa_id, value in right.items() if value is not None}

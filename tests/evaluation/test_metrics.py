@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,12 @@ from raglift.errors import UserError
 from raglift.evaluation.metrics._base import ResponseMetric
 from raglift.evaluation.metrics.exact_match import normalize_answer
 from raglift.evaluation.response import score_answers
+from raglift.evaluation.scale import SECONDS, Scale, scale_of
 
-REFERENCE_METRICS = ["exact_match", "token_f1", "rouge_l", "semantic_similarity"]
+REFERENCE_METRICS = [
+    *("exact_match", "token_f1", "rouge_1", "rouge_2", "rouge_l", "bleu", "chrf", "numeric_match", "json_valid"),
+    "semantic_similarity",
+]
 WORDS = st.lists(st.sampled_from(["the", "cat", "sat", "a", "mat", "dog", "on", "1990"]), max_size=8).map(" ".join)
 
 
@@ -39,12 +44,28 @@ def value(metric: str, question: Any, answer: str | None) -> float | None:
 
 def test_every_metric_is_a_plugin_named_like_its_file() -> None:
     names = plugins.names("response metric")
-    assert names == sorted([*REFERENCE_METRICS, "abstention", "string_presence"])
+    assert {*REFERENCE_METRICS, "abstention", "string_presence"} < set(names)
     for name in names:
         metric = plugins.load("response metric", name)
         assert isinstance(metric, ResponseMetric)
         assert metric.name == name
-        assert metric.higher_is_better
+        assert scale_of(name) == metric.scale
+
+
+def test_the_scale_of_every_metric_is_known() -> None:
+    lower = {"wrongly_refused", "wrongly_answered"}
+    for name in plugins.names("response metric"):
+        scale = scale_of(name)
+        if name == "answer_length":
+            assert (scale, scale.judged) == (Scale(0, math.inf, None), False)
+        else:
+            assert scale.judged
+            assert scale.bounds == ((0, 100) if name == "readability" else (0, 1))
+            assert scale.better == ("lower" if name in lower else "higher")
+    assert scale_of("nDCG@10") == scale_of("SpanRecall@5") == scale_of("a judge's") == Scale(0, 1, "higher")
+    assert scale_of(SECONDS).described() == {"low": 0, "high": None, "better": "lower"}
+    assert [Scale(0, 1, better).judged for better in ("higher", "lower", None)] == [True, True, False]
+    assert not any(scale.judged for scale in (scale_of(SECONDS), Scale(0, math.inf), Scale(-math.inf, 0)))
 
 
 def test_an_unknown_metric_is_an_error(make_question: Any) -> None:
@@ -98,14 +119,27 @@ def test_f1_and_rouge_are_symmetric_and_bounded(make_question: Any, left: str, r
     )
 
 
-@given(answer=st.text(st.characters(max_codepoint=126)), references=st.lists(st.text("abc XYZ-_'.\n19"), min_size=1))
-def test_rouge_l_is_rouge_scores_on_ascii(make_question: Any, answer: str, references: list[str]) -> None:
-    expected = RougeScorer(["rougeL"], use_stemmer=False).score_multi(references, answer)["rougeL"].fmeasure
-    got = value("rouge_l", make_question(answers=tuple(references)), answer)
+@pytest.mark.parametrize(("name", "kind"), [("rouge_1", "rouge1"), ("rouge_2", "rouge2"), ("rouge_l", "rougeL")])
+@given(
+    answer=st.one_of(WORDS, st.text(st.characters(max_codepoint=126))),
+    references=st.lists(st.one_of(WORDS, st.text("abc XYZ-_'.\n19")), min_size=1),
+)
+def test_rouge_is_rouge_scores_on_ascii(
+    make_question: Any, name: str, kind: str, answer: str, references: list[str]
+) -> None:
+    expected = RougeScorer([kind], use_stemmer=False).score_multi(references, answer)[kind].fmeasure
+    got = value(name, make_question(answers=tuple(references)), answer)
     if any(reference.strip() for reference in references):
         assert got == pytest.approx(expected)
     else:
         assert got is None
+
+
+def test_rouge_tells_words_from_pairs_from_order(make_question: Any) -> None:
+    question = make_question(answers=("the cat sat on the mat",))
+    found = [value(name, question, "on the mat the cat sat") for name in ("rouge_1", "rouge_2", "rouge_l")]
+    assert found == pytest.approx([1.0, 4 / 5, 1 / 2])
+    assert value("rouge_2", make_question(answers=("Paris",)), "Paris") == 0
 
 
 @pytest.mark.parametrize(
@@ -164,8 +198,8 @@ def test_what_cannot_be_scored_is_none_with_its_reason(make_question: Any, metri
         make_question("unanswerable", answerable=False),
         make_question("bare", answers=()),
         make_question("blank", answers=(" ",)),
-        make_question("failed", answers=("yes",)),
-        make_question("unasked", answers=("yes",)),
+        make_question("failed", answers=("[1]",)),  # words, a number and JSON
+        make_question("unasked", answers=("[1]",)),
     ]
     answers = {"unanswerable": "yes", "bare": "yes", "blank": "yes", "failed": None}
     scores = score_answers(questions, answers, [metric], "arm", refuse)

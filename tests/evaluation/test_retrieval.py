@@ -50,6 +50,44 @@ def test_agrees_with_pytrec_eval(make_question: Any) -> None:
         assert score.value == pytest.approx(expected[score.qa_id][names[score.metric]], abs=1e-9)
 
 
+TREC = {
+    **{"nDCG@5": "ndcg_cut_5", "nDCG@10": "ndcg_cut_10", "nDCG": "ndcg", "AP": "map", "AP@10": "map_cut_10"},
+    **{"RR": "recip_rank", "R@5": "recall_5", "R@10": "recall_10", "P@5": "P_5", "Success@5": "success_5"},
+    **{"Rprec": "Rprec", "Bpref": "bpref"},
+}
+
+
+@given(
+    cases=st.lists(
+        st.tuples(
+            st.lists(st.sampled_from(CHUNKS), max_size=30),
+            st.dictionaries(st.sampled_from(CHUNKS), st.integers(0, 3), min_size=1, max_size=10),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_any_ranking_is_scored_as_trec_eval_scores_it(
+    make_question: Any, cases: list[tuple[list[str], dict[str, int]]]
+) -> None:
+    """Graded judgements, judged irrelevant ones too; rankings short, empty and with repetitions."""
+    questions, rankings, qrels, run = [], {}, {}, {}
+    for number, (ranking, grades) in enumerate(cases):
+        qa_id = f"q{number}"
+        evidence = tuple(Evidence(DOCUMENT[chunk], chunk, grade=grade) for chunk, grade in grades.items())
+        questions.append(make_question(qa_id, evidence=evidence))
+        rankings[qa_id] = ranked(ranking)
+        qrels[qa_id] = grades
+        run[qa_id] = {chunk: -float(rank) for rank, chunk in enumerate(dict.fromkeys(ranking))}
+    expected = pytrec_eval.RelevanceEvaluator(qrels, set(TREC.values())).evaluate(run)
+    for score in score_rankings(questions, rankings, list(TREC), DOCUMENT, "arm"):
+        if not any(qrels[score.qa_id].values()):
+            assert score.reason == "no relevant passage"  # trec_eval says 0, and so blames the ranking
+        else:  # trec_eval leaves out a question for which nothing was retrieved; with -c it counts as 0
+            wanted = expected.get(score.qa_id, {}).get(TREC[score.metric], 0.0)
+            assert score.value == pytest.approx(wanted, abs=1e-9)
+
+
 def test_reciprocal_rank_stops_at_its_cutoff(make_question: Any) -> None:
     question = make_question(evidence=(Evidence("d0", "c0"),))
     order = [chunk for chunk in CHUNKS if chunk != "c0"]

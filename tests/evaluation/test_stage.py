@@ -15,7 +15,8 @@ from raglift.artifacts import WORK
 from raglift.config import EvaluationConfig
 from raglift.evaluation.arms import ARMS, BASE
 from raglift.evaluation.retrieval import score_rankings
-from raglift.evaluation.stage import SECONDS, _Count, build, clusters
+from raglift.evaluation.scale import SECONDS
+from raglift.evaluation.stage import _Count, build, clusters
 from raglift.job import Job
 from raglift.progress import Bar, Progress
 from raglift.records import Answered, QAPair, Score, Verdict, read_jsonl
@@ -25,15 +26,17 @@ from tests.tasks import QUIET
 
 make = pipelines_fixture
 SETTINGS = EvaluationConfig(
-    retrieval=["nDCG@10", "Success@5"],
-    response=["token_f1", "semantic_similarity", "abstention"],
+    retrieval=["nDCG@10", "SpanRecall@2", "Success@5"],
+    response=["token_f1", "semantic_similarity", "abstention", "answer_length", "citation_recall"],
     max_answers=4,
     resamples=200,
 )
 UNANSWERABLE = QAPair("none", "Who paints the bridge?", (), (), "unanswerable", "test", "human", answerable=False)
+CITATIONS = ["citation_precision", "citation_recall"]
+SPANNED = [replace(question, evidence=(replace(question.evidence[0], end=5),)) for question in QUESTION_SET]
 SETS = {
-    "human": [*QUESTION_SET, UNANSWERABLE],
-    "synthetic": [replace(question, id=f"s{question.id}", origin="synthetic") for question in QUESTION_SET[:3]],
+    "human": [*SPANNED, UNANSWERABLE],
+    "synthetic": [replace(question, id=f"s{question.id}", origin="synthetic") for question in SPANNED[:3]],
     "empty": [],
 }
 
@@ -47,8 +50,7 @@ def out(make: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _run(make: Build, folder: Path, display: Progress = QUIET) -> None:
     pipelines, _ = make()
-    document_of = {chunk.id: chunk.document_id for chunk in CHUNKS}
-    build(SETTINGS, LIMITS, SETS, pipelines, document_of, pipelines.encoder("base"), Job(folder, 0, display))
+    build(SETTINGS, LIMITS, SETS, pipelines, CHUNKS, pipelines.encoder("base"), Job(folder, 0, display))
 
 
 @pytest.fixture(scope="module")
@@ -122,11 +124,42 @@ def test_retrieval_scores_are_of_the_whole_ranking(out: Path) -> None:
     answered = read_jsonl(out / "human-answered.jsonl", Answered)
     document_of = {chunk.id: chunk.document_id for chunk in CHUNKS}
     rankings = {item.qa_id: item.ranking for item in answered if item.arm == BASE}
-    expected = score_rankings(SETS["human"], rankings, SETTINGS.retrieval, document_of, BASE)
+    spans = {chunk.id: (chunk.start, chunk.end) for chunk in CHUNKS}
+    metrics = SETTINGS.retrieval
+    expected = score_rankings(SETS["human"], rankings, metrics, document_of, BASE, chunk_span=spans)
     found = [
         s for s in read_jsonl(out / "human-scores.jsonl", Score) if s.arm == BASE and s.metric in SETTINGS.retrieval
     ]
     assert found == expected
+
+
+def test_a_citation_is_held_against_the_passages_of_the_arms_prompt(make: Build, tmp_path: Path) -> None:
+    """One passage a prompt, of a ranking of all: "[1]" is right where the first is, and [2] is no passage."""
+    pipelines, _ = make()
+    pipelines = replace(pipelines, read=lambda _: "As they say [1, 2].")
+    limits, settings = replace(LIMITS, top_k=1, depth=8), SETTINGS.model_copy(update={"response": CITATIONS})
+    build(settings, limits, SETS, pipelines, CHUNKS, pipelines.encoder("base"), Job(tmp_path, 0, QUIET))
+    first = {
+        (item.qa_id, item.arm): item.ranking[0][0] if item.ranking else None
+        for item in read_jsonl(tmp_path / "human-answered.jsonl", Answered)
+    }
+    evidence = {question.id: {item.chunk_id for item in question.evidence} for question in SETS["human"]}
+    seen = set()
+    for score in read_jsonl(tmp_path / "human-scores.jsonl", Score):
+        if score.metric not in CITATIONS:
+            continue
+        found, precision = first[score.qa_id, score.arm], score.metric == "citation_precision"
+        if not evidence[score.qa_id]:
+            expected: str | float = "unanswerable"
+        elif found is None:
+            expected = "no passage shown"
+        elif found in evidence[score.qa_id]:
+            expected = 0.5 if precision else 1.0
+        else:
+            expected = 0.0 if precision else "no relevant passage shown"
+        assert (score.reason or score.value) == expected
+        seen.add(expected)
+    assert {"no passage shown", "no relevant passage shown", 0.0} <= seen
 
 
 def test_verdicts_hold_every_arm_against_the_base_on_what_both_have(summary: dict[str, Any]) -> None:
@@ -140,7 +173,8 @@ def test_verdicts_hold_every_arm_against_the_base_on_what_both_have(summary: dic
             continue
         assert (set(SETTINGS.retrieval) <= metrics) == (arm.retrieval != "none")
         assert ("token_f1" in metrics) == (arm.llm != "none")
-        assert SECONDS not in metrics
+        assert not {SECONDS, "answer_length"} & metrics
+        assert ("citation_recall" in metrics) <= (arm.retrieval != "none")
     same = [v for v in verdicts if (v.arm, v.metric) == ("tuned_llm", "nDCG@10")]
     assert [(v.delta, v.decision) for v in same] == [(0.0, "cannot tell")] * 2
 
@@ -213,8 +247,7 @@ def test_run_again_over_its_own_journal_it_writes_the_same(make: Build, tmp_path
     before = {name: (tmp_path / name).read_bytes() for name in names}
     answers = [replace(item, seconds=0) for item in read_jsonl(tmp_path / "human-answered.jsonl", Answered)]
     pipelines, generators = make()
-    document_of = {chunk.id: chunk.document_id for chunk in CHUNKS}
-    build(SETTINGS, LIMITS, SETS, pipelines, document_of, pipelines.encoder("base"), Job(tmp_path, 0, QUIET))
+    build(SETTINGS, LIMITS, SETS, pipelines, CHUNKS, pipelines.encoder("base"), Job(tmp_path, 0, QUIET))
     assert generators["base"].batches == generators["tuned"].batches == 0
     assert {name: (tmp_path / name).read_bytes() for name in names} == before
     assert [replace(item, seconds=0) for item in read_jsonl(tmp_path / "human-answered.jsonl", Answered)] == answers
@@ -223,12 +256,24 @@ def test_run_again_over_its_own_journal_it_writes_the_same(make: Build, tmp_path
 def test_a_set_without_answers_is_scored_on_retrieval_alone(make: Build, tmp_path: Path) -> None:
     pipelines, generators = make()
     silent = {"human": [replace(question, answers=()) for question in QUESTION_SET]}
-    document_of = {chunk.id: chunk.document_id for chunk in CHUNKS}
-    build(SETTINGS, LIMITS, silent, pipelines, document_of, pipelines.encoder("base"), Job(tmp_path, 0, QUIET))
+    build(SETTINGS, LIMITS, silent, pipelines, CHUNKS, pipelines.encoder("base"), Job(tmp_path, 0, QUIET))
     found = json.loads((tmp_path / "summary.json").read_text("utf-8"))
     assert found["response"]["human"] == {}
     assert set(found["retrieval"]["human"]["base"]) == set(SETTINGS.retrieval)
     assert generators["base"].batches == 0
+
+
+def test_what_one_document_cannot_bound_is_null_in_json(make: Build, tmp_path: Path) -> None:
+    pipelines, _ = make()
+    one = {"human": SPANNED[:1]}
+    build(SETTINGS, LIMITS, one, pipelines, CHUNKS, pipelines.encoder("base"), Job(tmp_path, 0, QUIET))
+    constants: list[str] = []
+    found = json.loads((tmp_path / "summary.json").read_text("utf-8"), parse_constant=constants.append)
+    assert constants == []  # JSON has no Infinity
+    cells = found["response"]["human"][BASE]
+    for metric in (SECONDS, "answer_length"):
+        assert (cells[metric]["ci_low"], cells[metric]["ci_high"]) == (0, None)
+    assert (cells["token_f1"]["ci_low"], cells["token_f1"]["ci_high"]) == (0, 1)
 
 
 def test_questions_cluster_by_the_document_of_their_evidence() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raglift.evaluation.reasons import NO_ANSWER, NO_REFERENCE, NOT_APPLICABLE, UNANSWERABLE
+from raglift.evaluation.scale import SECONDS
 from raglift.evaluation.statistics import Resampling, compare, holm, mean_interval
 from raglift.evaluation.summary import table, verdicts
 from raglift.records import Score
@@ -110,12 +112,70 @@ def test_verdicts_tell_better_from_worse_from_neither() -> None:
     assert {(each.question_set, each.arm, each.against, each.n) for each in result} == {("test", "tuned", "base", 80)}
 
 
+def renamed(names: dict[str, str]) -> list[Score]:
+    return [replace(score, metric=names.get(score.metric, score.metric)) for score in arms_scores()]
+
+
 def test_direction_turns_with_the_metric() -> None:
-    result = verdicts(
-        arms_scores(), "test", "base", {"tuned": FAMILIES}, ALONE, lower_is_better={"nDCG@10", "token_f1"}
-    )
+    scores = renamed({"nDCG@10": "wrongly_refused", "token_f1": "wrongly_answered"})
+    families = {"response": ["wrongly_refused", "R@5", "wrongly_answered"]}
+    result = verdicts(scores, "test", "base", {"tuned": families}, ALONE)
     assert [each.decision for each in result] == ["worse", "cannot tell", "better"]
     assert result[0].delta > 0
+
+
+@pytest.mark.parametrize("described", ["answer_length", SECONDS])
+def test_what_describes_answers_has_no_verdict_and_costs_no_correction(described: str) -> None:
+    scores = renamed({"R@5": described})
+    judged = {"tuned": {"retrieval": ["nDCG@10"]}}
+    [alone] = verdicts(scores, "test", "base", judged, ALONE)
+    advanced: list[int] = []
+    families = {"tuned": {"retrieval": ["nDCG@10", described]}}
+    assert verdicts(scores, "test", "base", families, ALONE, advance=advanced.append) == [alone]
+    assert sum(advanced) == 2
+
+
+def test_a_difference_of_one_document_is_as_wide_as_the_scale() -> None:
+    scores = [Score(metric, "a", arm, 0.5) for metric in ("readability", "AP") for arm in ("base", "tuned")]
+    found = verdicts(scores, "test", "base", {"tuned": {"response": ["readability", "AP"]}}, ALONE)
+    assert [(each.ci_low, each.ci_high, each.detectable) for each in found] == [(-100, 100, 100), (-1, 1, 1)]
+
+
+def test_a_large_difference_is_not_cut_to_the_unit_interval() -> None:
+    rng = np.random.default_rng(0)
+    scores = scores_of("base", "readability", 40 + rng.random(30)) + scores_of(
+        "tuned", "readability", 60 + rng.random(30)
+    )
+    [found] = verdicts(scores, "test", "base", {"tuned": {"response": ["readability"]}}, ALONE)
+    assert 19 < found.ci_low < found.delta < found.ci_high < 21
+    assert found.decision == "better"
+    cell = table(scores, ["readability"], ALONE)["base"]["readability"]
+    assert cell["ci_low"] is not None
+    assert cell["ci_high"] is not None
+    assert 40 < cell["ci_low"] < cell["ci_high"] < 41
+
+
+@pytest.mark.parametrize(
+    ("metric", "worst", "best"),
+    [
+        ("token_f1", 0.25, 0.75),
+        ("wrongly_refused", 0.75, 0.25),
+        ("readability", 0.25, 50.25),
+        ("answer_length", 0.25, None),  # there is no longest answer
+    ],
+)
+def test_what_is_missing_is_bounded_by_the_scale(metric: str, worst: float, best: float | None) -> None:
+    scores = [Score(metric, "a", "base", 0.5), Score(metric, "b", "base", None, NO_ANSWER)]
+    cell = table(scores, [metric], ALONE)["base"][metric]
+    assert (cell["worst"], cell["best"]) == (worst, best)
+    whole = table(scores[:1], [metric], ALONE)["base"][metric]
+    assert (whole["worst"], whole["best"]) == (0.5, 0.5)
+
+
+def test_an_interval_without_an_end_is_none_and_the_cell_is_json() -> None:
+    cell = table([Score("answer_length", "a", "base", 7.0)], ["answer_length"], ALONE)["base"]["answer_length"]
+    assert (cell["ci_low"], cell["ci_high"]) == (0.0, None)
+    assert json.loads(json.dumps(cell, allow_nan=False)) == cell
 
 
 def test_p_is_corrected_within_a_family_only() -> None:

@@ -41,7 +41,7 @@ def dense_that(rank: Callable[[int], Sequence[int]]) -> Dense:
     def encode(texts: Sequence[str], _: str) -> NDArray[np.float32]:
         return np.array([[float(text.removeprefix("word"))] for text in texts], dtype=np.float32)
 
-    def search(vectors: NDArray[np.float32], depth: int) -> list[Ranking]:
+    def search(vectors: NDArray[np.float32], depth: int, _: None = None) -> list[Ranking]:
         return [
             tuple((f"c{row}", 0.9 - 0.01 * place) for place, row in enumerate(list(rank(int(v[0])))[:depth]))
             for v in vectors

@@ -15,6 +15,7 @@ from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle, TextNode
+from llama_index.core.vector_stores.types import FilterOperator, MetadataFilter, MetadataFilters
 
 from raglift.errors import UserError
 from raglift.index.bm25 import Bm25
@@ -242,3 +243,51 @@ def test_the_pages_examples_that_need_no_run_work(capsys: pytest.CaptureFixture[
     for block in alone:
         exec(block, {})
     assert "Low water is at six." in capsys.readouterr().out
+
+
+YEARS = MetadataFilters(filters=[MetadataFilter(key="year", value=2024, operator=FilterOperator.GT)])
+
+
+@pytest.mark.parametrize("kind", ["ours", "on disk", "simple"])
+@pytest.mark.parametrize("dense", [True, False])
+def test_only_nodes_that_pass_the_filters_are_found_by_vector_and_by_word(
+    encoder: Encoder, folder: Path, tmp_path: Path, kind: str, dense: bool
+) -> None:
+    dated = [node(chunk) for chunk in CHUNKS]
+    for row, each in enumerate(dated):
+        each.metadata["year"] = 2020 + row
+    embedding = LiftEmbedding(encoder, "tiny", folder)
+    ours = FaissStore(dimension=32)
+    ours.add_vectors(dated, encoder.encode(SENTENCES, "passage"))
+    if kind == "simple":
+        retriever = LiftRetriever.from_index(VectorStoreIndex(dated, embed_model=embedding), top_k=10)
+    elif kind == "ours":
+        retriever = LiftRetriever.from_index(VectorStoreIndex.from_vector_store(ours, embed_model=embedding), top_k=10)
+    else:
+        ours.persist(str(tmp_path))
+        opened = FaissStore.open(tmp_path)
+        retriever = LiftRetriever(FirstStage(Dense.of_store(encoder, opened), BM25, 10), opened.by_id(), 10)
+    if not dense:
+        retriever = LiftRetriever(FirstStage(None, BM25, 10), retriever._nodes, 10)
+    passing = {each.node_id for each in dated if each.metadata["year"] > 2024}
+    narrow = retriever.with_filters(YEARS)
+    whole = retriever.retrieve_batch(ASKED)
+    for hits, all_hits in zip(narrow.retrieve_batch(ASKED), whole, strict=True):
+        ids = [hit.node.node_id for hit in hits]
+        assert set(ids) <= passing
+        if dense:
+            assert set(ids) == passing
+            assert {hit.node.node_id for hit in all_hits} == set(NODES)
+        else:  # words alone: the others in the order and with the scores that they had
+            assert found(hits) == [each for each in found(all_hits) if each[0] in passing]
+    other = MetadataFilters(filters=[MetadataFilter(key="year", value=2020)])
+    assert {hit.node.node_id for hits in narrow.with_filters(other).retrieve_batch(ASKED) for hit in hits} <= {"c0"}
+    assert [len(hits) for hits in retriever.retrieve_batch(ASKED)] == [len(hits) for hits in whole]
+    again = narrow.with_filters(None).retrieve_batch(ASKED)
+    assert [found(hits) for hits in again] == [found(hits) for hits in whole]
+
+
+def test_a_filter_that_fits_no_value_is_refused(index: VectorStoreIndex) -> None:
+    wrong = MetadataFilters(filters=[MetadataFilter(key="source", value=3, operator=FilterOperator.IN)])
+    with pytest.raises(UserError, match="compares by"):
+        LiftRetriever.from_index(index).with_filters(wrong)

@@ -253,3 +253,17 @@ def test_vectors_that_came_of_unit_length_are_still_cut_off_at_one() -> None:
     store.add_vectors([node_of(f"n{row}") for row in range(500)], units, unit=False)
     assert (units @ units.T).max() > 1, "rounding alone must leave the bounds, or this tries nothing"
     assert store.search(units, 500)[1].max() == 1.0
+
+
+def test_nodes_by_id_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
+    store = FaissStore(dimension=2)
+    store.add_vectors([TextNode(id_=name, text=name) for name in "abc"], np.eye(3, 2, dtype=np.float32))
+    store.persist(str(tmp_path))
+    opened = FaissStore.open(tmp_path)
+    nodes = opened.by_id()
+    assert (len(nodes), list(nodes)) == (3, ["a", "b", "c"])
+    nodes["b"].metadata["changed"] = True
+    assert (nodes["b"].get_content(), nodes["b"].metadata) == ("b", {})
+    opened.delete_nodes(["b"])
+    assert "b" not in nodes
+    assert list(nodes) == ["a", "c"]

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import faiss
 import pytest
 import torch
 
@@ -18,9 +19,10 @@ from raglift.training.memory import resident
 
 @pytest.fixture(autouse=True)
 def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
+    before, searching = torch.get_num_threads(), faiss.omp_get_max_threads()
     yield
     torch.set_num_threads(before)
+    faiss.omp_set_num_threads(searching)
 
 
 def probing(dtype: str, calls: list[str]) -> object:
@@ -74,7 +76,7 @@ def test_threads_are_set_and_never_more_than_the_process_may_use(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     settings = RuntimeConfig(device="cpu", dtype="float32")
     assert resolve(settings, tmp_path).threads == 3
-    assert torch.get_num_threads() == 3
+    assert (torch.get_num_threads(), faiss.omp_get_max_threads()) == (3, 3)
     assert resolve(settings.model_copy(update={"threads": 2}), tmp_path).threads == 2
 
 

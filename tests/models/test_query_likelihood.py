@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -86,5 +87,10 @@ def test_which_folders_hold_a_language_model(
 ) -> None:
     found = [is_language_model(folder) for folder in (tiny_llm, tiny_embedding, tiny_cross_encoder, tmp_path)]
     assert found == [True, False, False, False]
+    # An embedding model may be made of a language model, whose architecture its config then still names.
+    shutil.copy(tiny_llm / "config.json", tmp_path)
+    assert is_language_model(tmp_path)
+    shutil.copy(tiny_embedding / "modules.json", tmp_path)
+    assert not is_language_model(tmp_path)
     assert isinstance(open_reranker(tiny_llm, RUNTIME), LikelihoodReranker)
     assert not isinstance(open_reranker(tiny_cross_encoder, RUNTIME), LikelihoodReranker)

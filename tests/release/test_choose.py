@@ -31,6 +31,8 @@ def test_headline_is_the_usual_metric_where_it_was_measured() -> None:
     assert headline("llm", ["exact_match", "token_f1"]) == "token_f1"
     assert headline("llm", ["rouge_l", "abstention"]) == "rouge_l"
     assert headline("llm", []) is None
+    assert headline("llm", ["answer_length", "wrongly_refused"]) == "wrongly_refused"  # a length judges nothing
+    assert headline("llm", ["answer_length"]) is None
 
 
 def test_nothing_beat_the_base() -> None:

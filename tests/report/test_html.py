@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from raglift import plugins
 from raglift.report.forest import draw_axis, draw_row, fit_axis, panels
 from raglift.report.html import embed_json, render
 
@@ -99,6 +100,10 @@ def sample() -> dict[str, Any]:
         "retrieval": {"synthetic": {arm: {"nDCG@10": row} for arm, row in ranks.items()}},
         "response": {
             "human": {arm: {"token_f1": row, "seconds": cell(2 - (row["value"] or 0))} for arm, row in answers.items()}
+        },
+        "metrics": {
+            "token_f1": {"low": 0.0, "high": 1.0, "better": "higher"},
+            "seconds": {"low": 0.0, "high": None, "better": "lower"},
         },
         "verdicts": [
             verdict(),
@@ -237,6 +242,43 @@ def test_headline_release_scores_and_counts_are_shown() -> None:
 def test_the_best_value_is_marked_and_seconds_count_downward() -> None:
     best = re.findall(r'class="num best">.*?</span>(\S+)', render(sample(), []), re.DOTALL)
     assert best == ["0.461", "1.539", "0.733"]  # token_f1, seconds of the same arm, nDCG@10
+
+
+def scaled() -> dict[str, Any]:
+    """A report of metrics that do not lie in [0, 1], or of which less is better."""
+    scales = {"answer_length": (0.0, None, None), "readability": (0.0, 100.0, "higher")}
+    scales["wrongly_refused"] = (0.0, 1.0, "lower")
+    report = sample() | {
+        "metrics": {k: dict(zip(("low", "high", "better"), v, strict=True)) for k, v in scales.items()}
+    }
+    means = {"base": (12.0, 40.0, 0.3), "tuned_both": (3.0, 70.0, 0.1)}
+    report["response"] = {"human": {arm: dict(zip(scales, map(cell, row), strict=True)) for arm, row in means.items()}}
+    delta = {"delta": 30.0, "ci_low": 25.0, "ci_high": 35.0, "detectable": 6.0}
+    report["verdicts"] = [verdict(), verdict(metric="readability", **delta), verdict(metric="wrongly_refused")]
+    return report
+
+
+def test_the_best_value_is_the_metrics_own_and_what_describes_has_none() -> None:
+    html = render(scaled(), [])
+    best = re.findall(r'class="num best">.*?</span>(\S+)', html, re.DOTALL)
+    assert best == ["0.100", "70.000", "0.733"]  # wrongly_refused, readability, nDCG@10
+    shown = Page(html).text()
+    assert "wrongly_refused lower is better" in shown
+    assert "answer_length neither way is better" in shown
+    assert "readability lower" not in shown
+
+
+def test_the_legend_says_what_every_metric_means() -> None:
+    named = [*plugins.names("response metric"), "nDCG@10", "SpanRecall@5", "SpanPrecision@5"]
+    report = sample() | {"response": {"human": {"base": {name: cell(0.5) for name in named}}}}
+    page = Page(render(report, []))
+    assert set(named) <= set(page.inside("dt"))
+    assert "the evidence's characters that the first 5 hold" in page.text()
+
+
+def test_a_metric_on_another_scale_has_an_axis_of_its_own() -> None:
+    captions = re.findall(r"<caption>([^<]*?), human questions", render(scaled(), []))
+    assert captions == ["Response", "Response", "Readability"]  # the scores, then the differences
 
 
 def test_base_comes_first_and_human_questions_come_first() -> None:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from raglift import cli
 from raglift.artifacts import write_json
 from raglift.errors import UserError
+from raglift.index.backend import backend_named
 from raglift.index.vector_cache import FOLDER as VECTORS
 from raglift.models.encoder import Encoder
 from raglift.records import Target
@@ -160,7 +161,7 @@ def test_only_what_changed_is_cut_and_encoded(root: Path, monkeypatch: pytest.Mo
         read.extend(texts)
         return encode(self, texts, *rest)
 
-    monkeypatch.setattr("raglift.serve.update.cut_documents", spying)
+    monkeypatch.setattr("raglift.serve.update.chunk_documents", spying)
     monkeypatch.setattr(Encoder, "encode", seeing)
     write_texts(root / "documents", EDITED)
     before = {chunk.text for chunk in opened(root).corpus.chunks}
@@ -177,9 +178,9 @@ def test_only_what_changed_is_cut_and_encoded(root: Path, monkeypatch: pytest.Mo
 
 
 def current_cut() -> Any:
-    from raglift.corpus.chunking import cut_documents
+    from raglift.corpus.chunking import chunk_documents
 
-    return cut_documents
+    return chunk_documents
 
 
 def test_nothing_is_written_where_nothing_has_changed(root: Path) -> None:
@@ -425,13 +426,17 @@ def test_the_cache_may_be_off(root: Path) -> None:
     assert not (root / "indexes" / VECTORS).exists()
 
 
+def cache_file(run: RunResult, which: str, folder: Path) -> Path:
+    return run.models.passages(which, folder).cache(backend_named("torch")).path
+
+
 def test_weights_prompt_and_precision_have_a_cache_each(root: Path, tmp_path: Path, models: dict[str, Path]) -> None:
     def caches(model: Path, tuned: Path | None, dtype: str = "float32") -> dict[str, Path]:
         bases: dict[Target, Path] = {"llm": models["llm"], "embedding": model}
         config = index_config(root / "documents", tmp_path / dtype, bases)
         config["runtime"]["dtype"] = dtype
         run = indexed_run(config, tuned)
-        return {which: run.models.vector_cache(which, tmp_path / "same").path for which in ("base", "tuned")}
+        return {which: cache_file(run, which, tmp_path / "same") for which in ("base", "tuned")}
 
     found = caches(models["embedding"], models["tuned"])
     assert found["base"] != found["tuned"]
@@ -445,12 +450,12 @@ def test_weights_prompt_and_precision_have_a_cache_each(root: Path, tmp_path: Pa
 
 def test_weights_that_were_trained_anew_under_the_same_key_are_others(root: Path, models: dict[str, Path]) -> None:
     run = opened(root)
-    before, key = run.models.vector_cache("tuned", root).path, run.models.embedding_key("tuned")
+    before, key = cache_file(run, "tuned", root), run.models.embedding_key("tuned")
     folder = run.models.path("embedding", "tuned")
     shutil.rmtree(folder)
     build_embedding(folder, seed=9)
     assert run.models.embedding_key("tuned") == key
-    assert run.models.vector_cache("tuned", root).path != before
+    assert cache_file(run, "tuned", root) != before
 
 
 @pytest.fixture

@@ -138,6 +138,33 @@ def test_mined_pairs_are_stored_and_read_back(tiny_embedding: Path, tmp_path: Pa
     assert all(isinstance(pair.negatives, tuple) and pair.chunk_id in pair.spared for pair in pairs)
 
 
+def test_given_negatives_stand_first_and_count(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path)
+    ranking = tuple((f"c{n}", 0.9 - n / 10) for n in range(6))
+    pair = Pair("Where?", SENTENCES[0], "c0", ("elsewhere", SENTENCES[2]), ("text-x", "c2"), given=2)
+    counts = {most: Miner(corpus, [], most, 0.95, [pair]).mine(pair, ranking) for most in (0, 2, 3, 4)}
+    assert [len(found.negatives) for found in counts.values()] == [2, 2, 3, 4]
+    assert counts[4].negative_ids == ("text-x", "c2", "c1", "c3")
+    assert counts[4].negatives == ("elsewhere", SENTENCES[2], SENTENCES[1], SENTENCES[3])
+    assert (counts[4].given, "c2" in counts[4].spared) == (2, False)
+    high = (("c2", 0.95), *ranking[:2])  # said to be wrong, it is not spared for its rank either
+    assert "c2" not in Miner(corpus, [], 3, 0.95, [pair]).mine(pair, high).spared
+
+
+def test_what_is_given_for_a_query_answers_all_that_ask_it(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path)
+    written = Pair("Where?", SENTENCES[0], "c0")
+    whole = f"A page. {SENTENCES[2]} {SENTENCES[3]}"  # two chunks, cut otherwise
+    given_pairs = [Pair("where? ", SENTENCES[1], "c1"), Pair("WHERE?", whole, "text-x")]
+    ranking = tuple((f"c{n}", 0.9 - n / 10) for n in range(6))
+    corpus = Corpus(corpus.path, {"text-x": whole})
+    found = Miner(corpus, [], 3, 1.0, given_pairs).mine(written, ranking)
+    assert found.negative_ids == ("c4", "c5")
+    assert {"c0", "c1", "c2", "c3", "text-x"} <= set(found.spared)
+    foreign = Miner(corpus, [], 3, 1.0, given_pairs).mine(given_pairs[1], ranking)
+    assert foreign.negatives == (), "nothing is known to stand past it"
+
+
 @pytest.mark.parametrize("settings", [{"hard_negatives": -1}, {"hard_negative_ceiling": 0.0}])
 def test_senseless_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +15,8 @@ import pytest
 from raglift.config import SynthesisConfig, WriterConfig
 from raglift.corpus.stage import Corpus
 from raglift.errors import UserError
+from raglift.index.bm25 import Bm25
+from raglift.index.searchable import Searchable
 from raglift.index.stage import build as build_index
 from raglift.index.store import FaissStore
 from raglift.models.encoder import Encoder, load_encoder
@@ -34,7 +37,7 @@ TEXTS = [f"{one} {two}" for one, two in zip(SENTENCES[:4], SENTENCES[4:8], stric
 
 
 @pytest.fixture(scope="module")
-def parts(tiny_embedding: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, Encoder, FaissStore]:
+def parts(tiny_embedding: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, Searchable]:
     """Four documents of one chunk each, and their index."""
     folder = tmp_path_factory.mktemp("corpus")
     write_jsonl(folder / "documents.jsonl", [Document(f"d{n}", f"d{n}", text) for n, text in enumerate(TEXTS)])
@@ -43,14 +46,15 @@ def parts(tiny_embedding: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
     encoder = Encoder(load_encoder(tiny_embedding, tasks.RUNTIME), tasks.RUNTIME)
     index = tmp_path_factory.mktemp("index")
     build_index(chunks, encoder, "key", "base", tasks.job(index))
-    return Corpus(folder), encoder, FaissStore.open(index)
+    bm25 = Bm25([chunk.id for chunk in chunks], TEXTS)
+    return Corpus(folder), Searchable(encoder, FaissStore.open(index), bm25)
 
 
 def no_generator() -> Any:
     raise AssertionError("an LLM that is given writes in the place of the local writer")
 
 
-def test_a_candidate_carries_its_whole_passage(parts: tuple[Corpus, Encoder, FaissStore]) -> None:
+def test_a_candidate_carries_its_whole_passage(parts: tuple[Corpus, Searchable]) -> None:
     written = [Written(Assignment(f"c{n}", SENTENCES[n], "keyword"), f"search {n}", "") for n in (2, 0)]
     found = stage._candidates(written, tasks.asking().kinds, *parts, tasks.QUIET)
     assert [(item.chunk_id, item.text, item.passage) for item in found] == [
@@ -59,9 +63,22 @@ def test_a_candidate_carries_its_whole_passage(parts: tuple[Corpus, Encoder, Fai
     ]
 
 
+def test_a_question_is_looked_for_by_the_words_that_the_run_knows(parts: tuple[Corpus, Searchable]) -> None:
+    corpus, base = parts
+    written = [Written(Assignment("c2", SENTENCES[2], "keyword"), "zzz", "")]
+
+    def rank(word: str) -> int:
+        words = Bm25([chunk.id for chunk in corpus.chunks], [word if n == 2 else "other" for n in range(4)])
+        known = replace(base, bm25=words)
+        return stage._candidates(written, tasks.asking().kinds, corpus, known, tasks.QUIET)[0].rank
+
+    assert rank("zzz") == 1
+    assert rank("other") > 1
+
+
 @pytest.mark.parametrize(("blocked", "kept"), [([], 4), (["LIGHTHOUSE", "may"], 2)])
 def test_the_blocked_words_reach_their_filter(
-    parts: tuple[Corpus, Encoder, FaissStore], tmp_path: Path, blocked: list[str], kept: int
+    parts: tuple[Corpus, Searchable], tmp_path: Path, blocked: list[str], kept: int
 ) -> None:
     settings = SynthesisConfig(
         writer=WriterConfig(kind="python"),
@@ -73,7 +90,7 @@ def test_the_blocked_words_reach_their_filter(
     (tmp_path / "work").mkdir()
     llm = llm_writer(settings, 0, Local())
     writers = stage.Writers(no_generator, llm)
-    stage.build(settings, parts[0], HumanExamples(), writers, parts[1], parts[2], tasks.job(tmp_path))
+    stage.build(settings, parts[0], HumanExamples(), writers, parts[1], tasks.job(tmp_path))
     questions = read_jsonl(tmp_path / "questions.jsonl", QAPair)
     assert len(questions) == kept, questions
     funnel = Counter({row["reason"]: row["count"] for row in json.loads((tmp_path / "funnel.json").read_text())})
@@ -94,19 +111,17 @@ class Fluent:
         return [f" What is it that they say in place number {len(prompt)}?" for prompt in prompts]
 
 
-def test_who_writes_is_asked_without_the_passages_too(
-    parts: tuple[Corpus, Encoder, FaissStore], tmp_path: Path
-) -> None:
+def test_who_writes_is_asked_without_the_passages_too(parts: tuple[Corpus, Searchable], tmp_path: Path) -> None:
     settings = SynthesisConfig(kinds={"factoid": 1.0}, filters=["closed_book"], questions_per_chunk=1.0, samples=1)
     (tmp_path / "work").mkdir()
     writer = Fluent()
     writers = stage.Writers(lambda: cast("Generator", writer))
-    stage.build(settings, parts[0], HumanExamples(), writers, parts[1], parts[2], tasks.job(tmp_path))
+    stage.build(settings, parts[0], HumanExamples(), writers, parts[1], tasks.job(tmp_path))
     assert len(writer.prefixes) == 3  # the question, its answer, and the question alone
     assert writer.prefixes[PREFIX] > 0
 
 
-def test_two_records_never_share_an_id(parts: tuple[Corpus, Encoder, FaissStore]) -> None:
+def test_two_records_never_share_an_id(parts: tuple[Corpus, Searchable]) -> None:
     corpus = parts[0]
     kind = tasks.asking().kinds["keyword"]
     twice = [Candidate("c0", text, kind, "train", "lighthouse book", "", 1) for text in (SENTENCES[0], SENTENCES[4])]
@@ -115,7 +130,7 @@ def test_two_records_never_share_an_id(parts: tuple[Corpus, Encoder, FaissStore]
     assert dropped == {"keyword dropped: asked before": 1}
 
 
-def test_nothing_but_the_text_of_examples_is_said_to_be_so(parts: tuple[Corpus, Encoder, FaissStore]) -> None:
+def test_nothing_but_the_text_of_examples_is_said_to_be_so(parts: tuple[Corpus, Searchable]) -> None:
     corpus = parts[0]
     only_test = cast("Corpus", SimpleNamespace(chunks=corpus.chunks, split_of=dict.fromkeys(corpus.split_of, "test")))
     examples = HumanExamples(tuple(HumanExample(text, "Who?", "", 0, ()) for text in TEXTS))

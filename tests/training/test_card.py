@@ -246,6 +246,11 @@ def test_the_data_is_told_in_numbers(stages: dict[str, Path]) -> None:
         {"origin": "raglift", "kind": "factoid", "train": 3, "dev": 1, "share": "60%"},
         {"origin": "raglift", "kind": "keyword", "train": 2, "dev": 0, "share": "40%"},
     ]
+    chosen_by = describe(stages, Corpus(stages["corpus"]), settings, "embedding", learned=False)["questions"]
+    assert [(row["origin"], row["kind"], row["train"], row["dev"]) for row in chosen_by] == [
+        ("people", "human", 0, 1),
+        ("raglift", "factoid", 0, 1),
+    ]
     del stages["review"]
     unreviewed = describe(stages, Corpus(stages["corpus"]), SynthesisConfig(), "embedding")["facts"]
     assert (unreviewed["questions that passed"], unreviewed["reviewed by a person"]) == (7, "no")

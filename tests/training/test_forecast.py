@@ -171,9 +171,22 @@ class Rows:
         return torch.randn(4 + index, 3, generator=torch.Generator().manual_seed(100 * epoch + index))
 
 
-def run(work: Path, *strategies: Strategy, display: Progress = QUIET, trying: bool = True, **changes: Any) -> Fitted:
+def run(
+    work: Path,
+    *strategies: Strategy,
+    display: Progress = QUIET,
+    trying: bool = True,
+    memory_fix: str | None = None,
+    **changes: Any,
+) -> Fitted:
     scores = iter(range(99))
-    task = Task("embedding", Rows(), lambda m, rows: (m(rows) - 1).square().mean(), lambda _: float(next(scores)))
+    task = Task(
+        "embedding",
+        Rows(),
+        lambda m, rows: (m(rows) - 1).square().mean(),
+        lambda _: float(next(scores)),
+        memory_fix=memory_fix,
+    )
     runtime = replace(RUNTIME, forecast=trying)
     settings = Settings(**({"steps": FEWEST, "learning_rate": 0.05, "weight_decay": 0.1} | changes))
     return fit(model_of(), task, strategies, settings, runtime, job(work, 3, display))
@@ -274,6 +287,15 @@ def test_a_training_that_does_not_fit_never_begins(tmp_path: Path, monkeypatch: 
     with pytest.raises(UserError, match="does not fit into memory"):
         run(tmp_path)
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_training_that_does_not_fit_names_the_keys_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "available", lambda: -(10**12))
+    with pytest.raises(UserError) as caught:
+        run(tmp_path, memory_fix="Take another writer.")
+    assert caught.value.fix == "Take another writer."
 
 
 def test_accumulation_is_in_the_steps_that_are_tried(tmp_path: Path) -> None:

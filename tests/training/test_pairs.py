@@ -144,6 +144,19 @@ def test_which_pairs_share_a_batch_does_not_depend_on_hard_negatives(
     assert hard_columns(bare, similar) == []
 
 
+def test_a_given_negative_stays_however_like_its_passage_it_is_unless_it_is_right_for_another() -> None:
+    own = Pair("fee?", "the fee is twelve euros", "a", ("the fee is nine euros",), ("b",), given=1)
+    other = Pair("who?", "the crew", "c")
+    similar = {"a": {"b"}, "b": {"a"}}
+    assert hard_columns([own, other], similar) == [["the fee is nine euros"]]
+    assert hard_columns([replace(own, spared=("b",)), other], {}) == [["the fee is nine euros"]]
+    assert hard_columns([replace(own, given=0), other], similar) == []
+    for right in (replace(other, spared=("b",)), replace(other, also=("b",)), replace(other, chunk_id="b")):
+        assert hard_columns([own, right], similar) == []
+    assert hard_columns([own, other], {"c": {"b"}}) == []
+    assert hard_columns([own, replace(other, passage="the fee is nine euros")], {}) == []
+
+
 def test_what_asks_the_same() -> None:
     assert asked(" What  IS\tit? ") == asked("what is it?") != asked("what was it?")
 

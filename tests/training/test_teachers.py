@@ -21,6 +21,7 @@ from raglift.artifacts import WORK
 from raglift.config import PluginSpec
 from raglift.errors import UserError
 from raglift.index.bm25 import Bm25
+from raglift.index.searchable import Searchable
 from raglift.index.stage import build as build_index
 from raglift.index.store import FaissStore
 from raglift.models.encoder import Encoder, load_encoder
@@ -45,7 +46,8 @@ def classroom(tiny_embedding: Path, tmp_path_factory: pytest.TempPathFactory) ->
     encoder = Encoder(load_encoder(tiny_embedding, RUNTIME), RUNTIME)
     out = tmp_path_factory.mktemp("index")
     build_index(chunks, encoder, "key", "base", tasks.job(out))
-    return Classroom([c.id for c in chunks], [c.text for c in chunks], encoder, FaissStore.open(out), RUNTIME)
+    ids, texts = [c.id for c in chunks], [c.text for c in chunks]
+    return Classroom(ids, texts, Searchable(encoder, FaissStore.open(out), Bm25(ids, texts)), RUNTIME)
 
 
 def mined() -> list[Pair]:
@@ -90,9 +92,9 @@ def scored(spec: dict[str, Any], classroom: Classroom, pairs: Sequence[Pair]) ->
 def test_the_hybrid_is_the_mix_by_hand(classroom: Classroom) -> None:
     pairs = mined()
     found = scored({"hybrid": {"share": 0.7, "scale": 10.0}}, classroom, pairs)
-    queries = classroom.encoder.encode([pair.query for pair in pairs], "query")
-    passages = classroom.encoder.encode(list(classroom.texts), "passage")
-    bm25 = Bm25(classroom.ids, classroom.texts)
+    queries = classroom.base.encoder.encode([pair.query for pair in pairs], "query")
+    passages = classroom.base.encoder.encode(list(classroom.texts), "passage")
+    bm25 = classroom.base.bm25
     for row, (pair, scores) in enumerate(zip(pairs, found, strict=True)):
         cosines, words = passages @ queries[row], bm25.scores(pair.query)
         assert words.max() > 0
@@ -116,7 +118,7 @@ def test_a_query_without_a_known_word_has_the_cosine_alone(classroom: Classroom,
 
 
 def test_bm25_scores_are_those_of_the_rankings(classroom: Classroom) -> None:
-    bm25 = classroom.bm25()
+    bm25 = classroom.base.bm25
     for pair in mined():
         scores = bm25.scores(pair.query)
         assert scores.shape == (8,)
@@ -196,9 +198,30 @@ def corpus_of(classroom: Classroom) -> Any:
 
 def build(classroom: Classroom, pairs: Sequence[Pair], out: Path, spec: PluginSpec | None = None) -> list[Pair]:
     (out / WORK).mkdir(parents=True, exist_ok=True)
-    last = (classroom.encoder, classroom.store, RUNTIME, tasks.job(out))
+    last = (classroom.base, RUNTIME, tasks.job(out))
     teacher_scores.build(spec or PluginSpec(name="hybrid"), pairs, corpus_of(classroom), *last)
     return load_pairs(out)
+
+
+def test_passages_that_are_no_chunks_are_scored_among_the_chunks(classroom: Classroom, tmp_path: Path) -> None:
+    foreign = {"text-a": "The keeper counts every ship of the harbour.", "text-b": "No ship has a name in a blue book."}
+    query, texts = "Where does the keeper write the names of ships?", {"text-a": foreign["text-a"], "c1": SENTENCES[1]}
+    negatives = {"c1": SENTENCES[1], "text-b": foreign["text-b"]}
+    pair = Pair(query, foreign["text-a"], "text-a", tuple(negatives.values()), tuple(negatives), given=2)
+    known = mined()[3]
+    found = build(classroom, [pair, known], tmp_path, PluginSpec(name="hybrid", settings={"share": 0.7}))
+    texts |= negatives
+    words = Bm25([*classroom.ids, *foreign], [*classroom.texts, *foreign.values()])
+    lexical = dict(zip([*classroom.ids, *foreign], words.scores(query), strict=True))
+    encoder = classroom.base.encoder
+    vector = encoder.encode([query], "query")[0]
+    best = float((encoder.encode(list(classroom.texts), "passage") @ vector).max())
+    cosines = dict(zip(texts, encoder.encode(list(texts.values()), "passage") @ vector, strict=True))
+    highest = max(lexical.values())
+    expected = [20 * (0.7 * (cosines[n] + 1) / (best + 1) + 0.3 * lexical[n] / highest) for n in texts]
+    assert found[0].scores == pytest.approx(expected, abs=1e-4)
+    assert lexical["text-a"] > 0 < lexical["text-b"]
+    assert len(found[1].scores) == 1 + len(known.negatives)
 
 
 def test_an_interrupted_teacher_goes_on_and_asks_nothing_twice(

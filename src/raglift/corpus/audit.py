@@ -112,7 +112,7 @@ def build(questions: Sequence[QAPair], encoder: Encoder, job: Job) -> None:
     """Write audit.json: the questions of the training split compared with all others.
 
     Args:
-        questions: Synthetic and human.
+        questions: Synthetic and human, and those of given pairs, which train.
     """
     training = [q for q in questions if q.split == "train"]
     others = [q for q in questions if q.split != "train"]
@@ -186,9 +186,9 @@ def check_questions(found: Sequence[Overlap], say: Callable[[str], None]) -> Non
         found,
         say,
         "corpus.audit_questions",
-        "Take these questions out or ask them about other documents (human ones stand in the file of data.questions; "
-        "another `seed` splits the documents anew). If they are alike by chance only, raise corpus.audit_similarity "
-        "or corpus.audit_questions.",
+        "Take these questions out or ask them about other documents (human ones stand in the file of data.questions, "
+        "training ones perhaps in that of embedding.pairs; another `seed` splits the documents anew). If they are "
+        "alike by chance only, raise corpus.audit_similarity or corpus.audit_questions.",
     )
 
 

@@ -18,29 +18,6 @@ def chunk_documents(
     chunker: str = "sentence",
     embedding: GiveEmbedding | None = None,
 ) -> list[Chunk]:
-    """`cut_documents`, of which some chunk must be left.
-
-    Raises:
-        UserError: There is no such chunker, it needs an embedding model and none is given, or no chunk is left.
-    """
-    chunks = cut_documents(documents, tokens, overlap, advance, chunker, embedding)
-    if not chunks:
-        raise UserError(
-            "No chunk is left of the documents.",
-            f"{len(documents)} documents were read; none holds a letter or a digit.",
-            "Check `data.documents`.",
-        )
-    return chunks
-
-
-def cut_documents(
-    documents: Sequence[Document],
-    tokens: int,
-    overlap: int,
-    advance: Callable[[int], None] = lambda _: None,
-    chunker: str = "sentence",
-    embedding: GiveEmbedding | None = None,
-) -> list[Chunk]:
     """Cut each document into chunks of at most `tokens` tokens of LlamaIndex's own tokenizer.
 
     Args:
@@ -62,3 +39,17 @@ def cut_documents(
                 chunks.append(Chunk(identity, document.id, text, start, start + len(text), {"source": document.source}))
         advance(1)
     return chunks
+
+
+def check_some(chunks: Sequence[Chunk], documents: Sequence[Document]) -> None:
+    """Refuse documents of which no chunk is left.
+
+    Raises:
+        UserError: None is.
+    """
+    if not chunks:
+        raise UserError(
+            "No chunk is left of the documents.",
+            f"{len(documents)} documents were read; none holds a letter or a digit.",
+            "Check `data.documents`.",
+        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from raglift.artifacts import write_json
 from raglift.config import Config
 from raglift.corpus import audit
 from raglift.corpus.chunkers._base import GiveEmbedding
-from raglift.corpus.chunking import chunk_documents
+from raglift.corpus.chunking import check_some, chunk_documents
 from raglift.corpus.documents import Reading, read
 from raglift.corpus.human import human_pairs
 from raglift.corpus.judged import HumanQuestion, read_beir, read_questions
@@ -30,9 +31,14 @@ CHUNK_OVERLAP = 0.5
 
 @dataclass(frozen=True)
 class Corpus:
-    """A finished corpus artifact, read when it is asked for."""
+    """A finished corpus artifact, read when it is asked for.
+
+    Attributes:
+        beside: Further texts by id, which are in no index and compared with the chunks in `similar` alone.
+    """
 
     path: Path
+    beside: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @cached_property
     def documents(self) -> list[Document]:
@@ -61,8 +67,8 @@ class Corpus:
 
     @cached_property
     def similar(self) -> dict[str, set[str]]:
-        """Chunk id -> the chunks that repeat much of it; the chunk itself may be among them."""
-        return containing_sets(self.text_of, CHUNK_OVERLAP)
+        """Chunk id -> the chunks that repeat much of it, and the texts beside; the chunk itself may be among them."""
+        return containing_sets({**self.beside, **self.text_of}, CHUNK_OVERLAP)
 
 
 def read_sources(config: Config, display: Progress | None = None) -> tuple[Reading, list[HumanQuestion]]:
@@ -107,7 +113,7 @@ def _read_folder(config: Config, name: str, display: Progress | None, may_be_emp
         )
     # They may lie among the documents, but must never become one.
     examples = config.synthesis.examples if config.synthesis.examples != "dev" else None
-    beside = (data.questions, config.synthesis.review, examples, config.workspace)
+    beside = (data.questions, config.synthesis.review, examples, config.embedding.pairs, config.workspace)
     skip = [Path(each).expanduser() for each in beside if each]
     reading = read(name, Limits(**config.reading.model_dump()), data.network, skip, display, may_be_empty)
     if display is not None:
@@ -141,6 +147,7 @@ def build(
         chunks = chunk_documents(
             documents, settings.chunk_tokens, settings.chunk_overlap, bar.advance, settings.chunker, embedding
         )
+    check_some(chunks, documents)
     human, dropped = human_pairs(questions, documents, chunks, config.data.dev_share_or_default, job.seed)
     write_jsonl(job.out / "documents.jsonl", documents)
     write_jsonl(job.out / "chunks.jsonl", chunks)

@@ -232,9 +232,7 @@ def answer(
     over all arms: most prompts of two arms are equal where their retrieval agrees.
     """
     passages = {
-        arm.name: {q.id: _passages(arm, q.id, rankings, limits.top_k) for q in asked}
-        for arm in pipelines.arms
-        if arm.llm != "none"
+        arm.name: passages_of(arm, asked, rankings, limits.top_k) for arm in pipelines.arms if arm.llm != "none"
     }
     prompts = {
         name: {q.id: pipelines.render(q.question, [pipelines.text_of[c] for c in chosen[q.id]]) for q in asked}
@@ -253,9 +251,10 @@ def answer(
     return found
 
 
-def _passages(arm: Arm, question_id: str, rankings: Mapping[str, Timed], top_k: int) -> list[str]:
+def passages_of(arm: Arm, asked: Sequence[QAPair], rankings: Mapping[str, Timed], top_k: int) -> dict[str, list[str]]:
+    """Question id -> the chunks that stand in the arm's prompt, in their order; none for a closed book."""
     by_question = rankings[arm.name][0] if arm.retrieval != "none" else {}
-    return [chunk_id for chunk_id, _ in by_question.get(question_id, ())[:top_k]]
+    return {q.id: [chunk_id for chunk_id, _ in by_question.get(q.id, ())[:top_k]] for q in asked}
 
 
 def _generate(

@@ -1,9 +1,10 @@
-"""Scores of one arm's rankings, by ir_measures (MacAvaney et al. 2022)."""
+"""Scores of one arm's rankings, by ir_measures (MacAvaney et al. 2022), and by the characters that they cover."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeAlias
 
 import ir_measures
@@ -11,13 +12,18 @@ from ir_measures import Measure
 from ir_measures.providers import FallbackProvider
 
 from raglift.errors import UserError
-from raglift.evaluation.reasons import NO_RANKING, NO_RELEVANT_PASSAGE
+from raglift.evaluation import spans
+from raglift.evaluation.judgements import Passage, grades, units
+from raglift.evaluation.reasons import NO_RANKING, NO_RELEVANT_PASSAGE, NO_SPAN
+from raglift.evaluation.spans import SpanMeasure
 from raglift.plugins import nearest
 from raglift.records import QAPair, Score
 
 Ranking: TypeAlias = Sequence[tuple[str, float]]
+Outcome: TypeAlias = tuple[float | None, str]
+"""A value, or None with the reason."""
 
-_USUAL = ["nDCG@10", "RR@10", "R@5", "R@10", "Success@5", "P@5", "AP", "Rprec", "Bpref"]
+_USUAL = ["nDCG@10", "RR@10", "R@5", "R@10", "Success@5", "P@5", "AP", "Rprec", "Bpref", "SpanRecall@5"]
 # Counts and unnormalised gains: their mean over questions says nothing about quality and has no upper bound.
 _UNBOUNDED = {"NumQ", "NumRel", "NumRet", "alpha_DCG", "α_DCG"}  # noqa: RUF001
 # gdeval is a Perl program that reads no question ids but numbers.
@@ -29,13 +35,15 @@ def validate_metrics(names: Iterable[str]) -> None:
     """Check the names of retrieval metrics without computing anything.
 
     Args:
-        names: Names as ir_measures writes them: nDCG@10, RR@10, R@5, Success@5, AP...
+        names: Names as ir_measures writes them: nDCG@10, RR@10, R@5, Success@5, AP...; or SpanRecall@5 and
+            SpanPrecision@5, which are of `spans`.
 
     Raises:
         UserError: A name is unknown, lacks its cutoff, counts instead of judging, or has no library installed for it.
     """
     for name in names:
-        _measure(name)
+        if spans.measure(name) is None:
+            _measure(name)
 
 
 def score_rankings(
@@ -45,6 +53,7 @@ def score_rankings(
     chunk_document: Mapping[str, str],
     arm: str,
     advance: Callable[[int], None] = lambda _: None,
+    chunk_span: Mapping[str, tuple[int, int]] = MappingProxyType({}),
 ) -> list[Score]:
     """One score a metric and question, in that order.
 
@@ -57,38 +66,65 @@ def score_rankings(
         rankings: Question id -> (chunk id, score), best first.
         chunk_document: Chunk id -> document id, for every chunk of the index.
         advance: Told how many more scores are done.
+        chunk_span: Chunk id -> its start and end in its document, characters; span metrics need it.
 
     Raises:
-        UserError: A metric is unknown, or a ranking names a chunk that `chunk_document` lacks.
+        UserError: A metric is unknown, or a ranking names a chunk that `chunk_document` or `chunk_span` lacks.
     """
-    measures = [(name, _measure(name)) for name in metrics]
-    judgements = {question.id: _grades(question) for question in questions}
-    judged = {qa_id: grades for qa_id, grades in judgements.items() if any(grades.values())}
-    run = {
-        question.id: _run(question, rankings[question.id], chunk_document)
-        for question in questions
-        if question.id in judged and question.id in rankings
-    }
+    measures = [(name, spans.measure(name) or _measure(name)) for name in metrics]
+    judged = {question.id: grades(question) for question in questions}
+    relevant = [question for question in questions if any(judged[question.id].values())]
+    asked = [question for question in relevant if question.id in rankings]
+    run = {question.id: _run(question, rankings[question.id], chunk_document) for question in asked}
+    why = {question.id: NO_RELEVANT_PASSAGE for question in questions} | {q.id: NO_RANKING for q in relevant}
     scores: list[Score] = []
     for name, measure in measures:
-        values, failure = _values(measure, judged, run)
-        for question in questions:
-            if question.id not in judged:
-                scores.append(Score(name, question.id, arm, None, NO_RELEVANT_PASSAGE))
-            elif question.id not in run:
-                scores.append(Score(name, question.id, arm, None, NO_RANKING))
-            elif failure:
-                scores.append(Score(name, question.id, arm, None, failure))
-            else:
-                scores.append(_score(name, question.id, arm, values.get(question.id, 0.0)))
+        if isinstance(measure, SpanMeasure):
+            found = _by_characters(measure, relevant, rankings, chunk_document, chunk_span)
+        else:
+            found = _by_library(measure, judged, run)
+        scores += [Score(name, q.id, arm, *found.get(q.id, (None, why[q.id]))) for q in questions]
         advance(len(questions))
     return scores
 
 
-def _score(metric: str, qa_id: str, arm: str, value: float) -> Score:
-    if math.isfinite(value):
-        return Score(metric, qa_id, arm, float(value))
-    return Score(metric, qa_id, arm, None, "not a finite number")
+def _by_characters(
+    measure: SpanMeasure,
+    questions: Sequence[QAPair],
+    rankings: Mapping[str, Ranking],
+    chunk_document: Mapping[str, str],
+    chunk_span: Mapping[str, tuple[int, int]],
+) -> dict[str, Outcome]:
+    """Question id -> outcome, for the questions that have a ranking or that the measure does not apply to."""
+    found: dict[str, Outcome] = {}
+    for question in questions:
+        evidence = spans.evidence_of(question)
+        if not evidence:
+            found[question.id] = None, NO_SPAN
+        elif question.id in rankings:
+            chunks = dict.fromkeys(chunk_id for chunk_id, _ in rankings[question.id])
+            try:
+                passages = [(chunk_document[chunk_id], *chunk_span[chunk_id]) for chunk_id in chunks]
+            except KeyError as error:
+                raise UserError(
+                    f"It is not known where the chunk {error.args[0]!r} stands in its document.",
+                    "SpanRecall and SpanPrecision count the characters that passages share with the evidence.",
+                    "Give start and end of every chunk that was ranked.",
+                ) from error
+            found[question.id] = measure.value(evidence, passages), ""
+    return found
+
+
+def _by_library(
+    measure: Measure, judged: Mapping[str, Mapping[str, int]], run: Mapping[str, Mapping[str, float]]
+) -> dict[str, Outcome]:
+    """Question id -> outcome, for the questions of `run`."""
+    values, failure = _values(measure, judged, run)
+    return {qa_id: (None, failure) if failure else _finite(values.get(qa_id, 0.0)) for qa_id in run}
+
+
+def _finite(value: float) -> Outcome:
+    return (float(value), "") if math.isfinite(value) else (None, "not a finite number")
 
 
 def _measure(name: str) -> Measure:
@@ -111,33 +147,18 @@ def _hint(name: str) -> str:
     return f"Use a name from https://ir-measur.es; {nearest(name, _USUAL)}"
 
 
-def _on_chunks(question: QAPair) -> bool:
-    return all(evidence.chunk_id is not None for evidence in question.evidence)
-
-
-def _grades(question: QAPair) -> dict[str, int]:
-    """Chunk or document id -> grade, the highest where evidence repeats."""
-    on_chunks = _on_chunks(question)
-    grades: dict[str, int] = {}
-    for evidence in question.evidence:
-        unit = evidence.chunk_id if on_chunks and evidence.chunk_id is not None else evidence.document_id
-        grades[unit] = max(grades.get(unit, 0), evidence.grade)
-    return grades
-
-
 def _run(question: QAPair, ranking: Ranking, chunk_document: Mapping[str, str]) -> dict[str, float]:
     """Chunk or document id -> a score that falls strictly with the rank."""
-    chunks = [chunk_id for chunk_id, _ in ranking]
     try:
-        documents = [chunk_document[chunk_id] for chunk_id in chunks]
+        passages = [Passage(chunk_id, chunk_document[chunk_id]) for chunk_id, _ in ranking]
     except KeyError as error:
         raise UserError(
             f"A ranking names the chunk {error.args[0]!r}, which does not exist.",
             "The index was built from other chunks than those that are being scored.",
             "Run the same `raglift run` command again: it builds the index of these chunks.",
         ) from error
-    units = dict.fromkeys(chunks if _on_chunks(question) else documents)
-    return {unit: float(len(units) - rank) for rank, unit in enumerate(units)}
+    found = dict.fromkeys(units(question, passages))
+    return {unit: float(len(found) - rank) for rank, unit in enumerate(found)}
 
 
 def _values(

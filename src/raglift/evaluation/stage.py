@@ -12,20 +12,21 @@ from numpy.typing import NDArray
 
 from raglift.artifacts import WORK, write_json
 from raglift.config import EvaluationConfig
-from raglift.evaluation.answering import Limits, Pipelines, Timed, answer, rank, reword, to_answer
+from raglift.evaluation.answering import Limits, Pipelines, Timed, answer, passages_of, rank, reword, to_answer
 from raglift.evaluation.arms import BASE, Arm
+from raglift.evaluation.judgements import Passage
 from raglift.evaluation.response import score_answers
 from raglift.evaluation.retrieval import score_rankings
+from raglift.evaluation.scale import SECONDS, finite, scale_of
 from raglift.evaluation.statistics import Resampling, mean_interval
 from raglift.evaluation.summary import table, verdicts
 from raglift.job import Job
 from raglift.journal import Journal
 from raglift.models.encoder import Encoder
 from raglift.progress import Bar, Progress
-from raglift.records import Answered, QAPair, Score, write_jsonl
+from raglift.records import Answered, Chunk, QAPair, Score, write_jsonl
 
-VERSION = 4
-SECONDS = "seconds"
+VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def build(
     limits: Limits,
     sets: Mapping[str, Sequence[QAPair]],
     pipelines: Pipelines,
-    document_of: Mapping[str, str],
+    chunks: Sequence[Chunk],
     similarity: Encoder,
     job: Job,
 ) -> None:
@@ -53,10 +54,11 @@ def build(
 
     Args:
         sets: Question set -> test questions.
-        document_of: Chunk id -> document id.
+        chunks: Every chunk of the index.
         similarity: The fixed embedding model behind semantic similarity.
     """
     summary: dict[str, Any] = {"question_sets": {}, "retrieval": {}, "response": {}, "verdicts": []}
+    chunk_of = {chunk.id: chunk for chunk in chunks}
     for name, questions in sets.items():
         if not questions:
             continue
@@ -67,8 +69,10 @@ def build(
         asked = to_answer(questions, settings.max_answers, job.seed)
         answered = answer(questions, asked, rankings, pipelines, limits, journal, job.display)
         journal.close()
-        retrieval = _retrieval(questions, rankings, settings.retrieval, document_of, job.display)
-        response = _response(asked, answered, settings.response, pipelines.arms, similarity, job.display)
+        retrieval = _retrieval(questions, rankings, settings.retrieval, chunk_of, job.display)
+        writing = [arm for arm in pipelines.arms if arm.llm != "none"]
+        read = {arm.name: passages_of(arm, asked, rankings, limits.top_k) for arm in writing}
+        response = _response(asked, answered, settings.response, _shown(read, chunk_of), similarity, job.display)
         write_jsonl(job.out / f"{name}-questions.jsonl", questions)
         write_jsonl(job.out / f"{name}-answered.jsonl", answered)
         write_jsonl(job.out / f"{name}-scores.jsonl", [*retrieval, *response])
@@ -81,37 +85,51 @@ def _retrieval(
     questions: Sequence[QAPair],
     rankings: Mapping[str, Timed],
     metrics: Sequence[str],
-    document_of: Mapping[str, str],
+    chunks: Mapping[str, Chunk],
     display: Progress,
 ) -> list[Score]:
+    document_of = {chunk.id: chunk.document_id for chunk in chunks.values()}
+    spans = {chunk.id: (chunk.start, chunk.end) for chunk in chunks.values()}
     found: list[Score] = []
     with display.stage("scoring rankings", len(rankings) * len(metrics) * len(questions), "scores") as bar:
         for arm, (by_question, _) in rankings.items():
-            found += score_rankings(questions, by_question, metrics, document_of, arm, bar.advance)
+            found += score_rankings(questions, by_question, metrics, document_of, arm, bar.advance, spans)
     return found
+
+
+def _shown(
+    read: Mapping[str, Mapping[str, Sequence[str]]], chunks: Mapping[str, Chunk]
+) -> dict[str, dict[str, list[Passage]]]:
+    """Arm -> question id -> the passages that its answer was written from."""
+    return {
+        arm: {
+            qa_id: [Passage(name, chunks[name].document_id) for name in names] for qa_id, names in by_question.items()
+        }
+        for arm, by_question in read.items()
+    }
 
 
 def _response(
     asked: Sequence[QAPair],
     answered: Sequence[Answered],
     metrics: Sequence[str],
-    arms: Sequence[Arm],
+    shown: Mapping[str, Mapping[str, Sequence[Passage]]],
     similarity: Encoder,
     display: Progress,
 ) -> list[Score]:
+    """The scores of every arm that answers: those of `shown`."""
     found: list[Score] = []
     if not asked or not metrics:
         return found
-    names = [arm.name for arm in arms if arm.llm != "none"]
-    with display.stage("scoring answers", len(names) * len(metrics) * len(asked), "scores") as bar:
+    with display.stage("scoring answers", len(shown) * len(metrics) * len(asked), "scores") as bar:
         count = _Count(bar, len(asked))
 
         def embed(texts: list[str]) -> NDArray[np.float32]:
             return similarity.encode(texts, "passage", lambda n: count.encoded(n, len(texts)))
 
-        for arm in names:
+        for arm, passages in shown.items():
             answers = {item.qa_id: item.answer for item in answered if item.arm == arm}
-            found += score_answers(asked, answers, metrics, arm, embed, count.scored)
+            found += score_answers(asked, answers, metrics, arm, embed, count.scored, passages)
     return found
 
 
@@ -183,12 +201,12 @@ def _add_seconds(
     ids = {question.id for question in scored.asked}
     for arm in cells:
         values = {item.qa_id: item.seconds for item in scored.answered if item.arm == arm and item.qa_id in ids}
-        mean = mean_interval(values, resampling, bounds=(0, float("inf")))
+        mean = mean_interval(values, resampling, bounds=scale_of(SECONDS).bounds)
         cells[arm][SECONDS] = {
             "value": mean.mean,
             "n": mean.n,
             "coverage": 1.0,
             "ci_low": mean.ci_low,
-            "ci_high": mean.ci_high,
+            "ci_high": finite(mean.ci_high),
         }
         advance(1)

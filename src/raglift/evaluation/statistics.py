@@ -95,14 +95,14 @@ def compare(a: Mapping[str, float], b: Mapping[str, float], resampling: Resampli
         span: The largest difference that the metric allows: 1 for a metric in [0, 1].
     """
     differences = {qa_id: a[qa_id] - b[qa_id] for qa_id in a.keys() & b.keys()}
-    sums, counts = _by_cluster(differences, resampling.cluster)
+    sums, counts = by_cluster(differences, resampling.cluster)
     n, clusters = len(differences), len(sums)
     if clusters < 2:
         delta = float(sums.sum()) / n if n else 0.0
         return Comparison(delta, -span, span, 1.0, span, n, clusters)
     low, high = _interval(sums, counts, resampling)
-    p = _sign_flip_p(sums, resampling)
-    detectable = (_NORMAL.inv_cdf(1 - _TAIL) + _NORMAL.inv_cdf(_POWER)) * _standard_error(sums, counts)
+    p = sign_flip_p(sums, resampling)
+    detectable = (_NORMAL.inv_cdf(1 - _TAIL) + _NORMAL.inv_cdf(_POWER)) * standard_error(sums, counts)
     delta = float(sums.sum() / counts.sum())
     return Comparison(delta, max(low, -span), min(high, span), p, min(detectable, span), n, clusters)
 
@@ -114,7 +114,7 @@ def mean_interval(
 
     With fewer than two clusters the interval is `bounds`.
     """
-    sums, counts = _by_cluster(values, resampling.cluster)
+    sums, counts = by_cluster(values, resampling.cluster)
     low, high = bounds
     n, clusters = len(values), len(sums)
     if clusters < 2:
@@ -141,7 +141,7 @@ def decide(ci_low: float, ci_high: float, p: float, *, alpha: float = 0.05, high
     return "better" if (ci_low > 0) == higher_is_better else "worse"
 
 
-def _by_cluster(values: Mapping[str, float], cluster: Mapping[str, str]) -> tuple[Floats, Floats]:
+def by_cluster(values: Mapping[str, float], cluster: Mapping[str, str]) -> tuple[Floats, Floats]:
     """Each cluster's sum and number of values, both of shape (clusters,), in the order of the clusters' names."""
     members: dict[tuple[bool, str], list[float]] = {}
     for qa_id in sorted(values):
@@ -150,7 +150,7 @@ def _by_cluster(values: Mapping[str, float], cluster: Mapping[str, str]) -> tupl
     return np.array([sum(each) for each in ordered]), np.array([float(len(each)) for each in ordered])
 
 
-def _standard_error(sums: Floats, counts: Floats) -> float:
+def standard_error(sums: Floats, counts: Floats) -> float:
     """The cluster-robust standard error of the mean, with the correction C / (C - 1)."""
     clusters = len(sums)
     residuals = sums - counts * (sums.sum() / counts.sum())
@@ -163,7 +163,7 @@ def _interval(sums: Floats, counts: Floats, resampling: Resampling) -> tuple[flo
     mean = float(sums.sum() / counts.sum())
     t = float(stdtrit(clusters - 1, _TAIL))
     if clusters < _FEWEST_TO_RESAMPLE:
-        margin = -t * _standard_error(sums, counts)
+        margin = -t * standard_error(sums, counts)
         return mean - margin, mean + margin
     means = _bootstrap(sums, counts, resampling)
     tail = _NORMAL.cdf(t * (clusters / (clusters - 1)) ** 0.5)
@@ -232,19 +232,25 @@ def _bca_level(level: float, bias: float, acceleration: float) -> float:
     return _NORMAL.cdf(bias + z / (1 - acceleration * z))
 
 
-def _sign_flip_p(sums: Floats, resampling: Resampling) -> float:
-    """Two-sided p of the hypothesis that each cluster's sum might as well have had the other sign."""
+def sign_flip_p(sums: Floats, resampling: Resampling, *, greater: bool = False) -> float:
+    """p of the hypothesis that each cluster's sum might as well have had the other sign.
+
+    Args:
+        sums: Each cluster's sum of differences, shape (clusters,).
+        greater: Count only flips whose sum is at least as large (one-sided), instead of as large either way.
+    """
     moving = sums[sums != 0]
     if len(moving) == 0:
         return 1.0
+    size = np.positive if greater else np.abs
     # Sums of the same numbers in other orders differ in their last bits and must count as equal.
-    threshold = abs(float(moving.sum())) - 1e-9 * float(np.abs(moving).sum())
+    threshold = float(size(moving.sum())) - 1e-9 * float(np.abs(moving).sum())
     if len(moving) <= _ENUMERATE_UP_TO:
         bits = np.arange(2 ** len(moving))[:, None] >> np.arange(len(moving))
-        return float((np.abs((1 - 2 * (bits & 1)) @ moving) >= threshold).mean())
+        return float((size((1 - 2 * (bits & 1)) @ moving) >= threshold).mean())
     rng = np.random.default_rng((resampling.seed, 1))
     extreme = 0
     for rows in _blocks(resampling.resamples, len(moving), _SIGNS_AT_ONCE):
         signs = 1 - 2 * rng.integers(2, size=(rows, len(moving)), dtype=np.int8)
-        extreme += int((np.abs(signs @ moving) >= threshold).sum())
+        extreme += int((size(signs @ moving) >= threshold).sum())
     return (1 + extreme) / (1 + resampling.resamples)

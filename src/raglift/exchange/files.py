@@ -115,11 +115,16 @@ def read(path: str | Path, format: str, display: Progress | None = None) -> Ques
     content = QuestionSet(content.documents, (), numbered(content.questions))
     if not content.questions:
         raise UserError(f"{path} holds no question.", f"It was read in the format {format!r}.")
-    if source.unheld:
-        said = ", ".join(f"{name} ({count:,} times)" for name, count in sorted(source.unheld.items()))
-        display.warn(f"{Path(path).name} says what raglift has no place for, and it is left out: {said}.")
+    warn_of_unheld(source, display)
     # Also says where two questions or passages have one id.
     return as_passages(content)[0]
+
+
+def warn_of_unheld(source: Source, display: Progress) -> None:
+    """Say what of a file was passed over; nothing where all of it was read."""
+    if source.unheld:
+        said = ", ".join(f"{name} ({count:,} times)" for name, count in sorted(source.unheld.items()))
+        display.warn(f"{source.path.name} says what raglift has no place for, and it is left out: {said}.")
 
 
 def write(

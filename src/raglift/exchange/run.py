@@ -24,7 +24,7 @@ def open_questions(run: str | Path, workspace: str | Path = "indexes", stage: st
     """
     result = RunResult(run_folder(run, workspace))
     stages = {stage["name"]: stage["state"] for stage in result.state["stages"]}
-    stage = stage or questions_stage(result)
+    stage = stage or result.questions_stage
     if stages.get(stage) != "done":
         raise UserError(
             f"The run {result.state['run']!r} has no questions yet.",
@@ -34,18 +34,13 @@ def open_questions(run: str | Path, workspace: str | Path = "indexes", stage: st
     return result
 
 
-def questions_stage(result: RunResult) -> str:
-    """The stage whose questions the run goes on with."""
-    return "synthesis" if result.config.synthesis.review is None else "review"
-
-
 def synthetic_questions(result: RunResult, stage: str | None = None) -> list[QAPair]:
     """The synthetic questions that the run goes on with, or those of the stage.
 
     Raises:
         UserError: The stage is not there any more.
     """
-    return read_jsonl(result.artifact(stage or questions_stage(result)).path / "questions.jsonl", QAPair)
+    return read_jsonl(result.artifact(stage or result.questions_stage).path / "questions.jsonl", QAPair)
 
 
 def question_set(result: RunResult, split: Split | None = None, origin: Origin | None = None) -> QuestionSet:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -83,10 +84,16 @@ class Bm25:
             known = [ANY, *Stemmer.algorithms()]
             raise UserError(f"BM25 knows no language {language!r}.", nearest(language, known))
         self._ids, self._language = list(ids), language
+        self._allowed: NDArray[np.bool_] | None = None
         self._stemmer = None if language == ANY else Stemmer.Stemmer(language)
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    @property
+    def language(self) -> str:
+        """Whose stemmer it uses, or "any"."""
+        return self._language
 
     def _tokens(self, texts: Sequence[str]) -> list[list[str]]:
         return list(
@@ -98,6 +105,12 @@ class Bm25:
                 show_progress=False,
             )
         )
+
+    def among(self, ids: Collection[str]) -> Bm25:
+        """This index, which finds only chunks with these ids; what it scores stays what it was."""
+        found = copy.copy(self)
+        found._allowed = np.fromiter((chunk_id in ids for chunk_id in self._ids), np.bool_, len(self._ids))
+        return found
 
     def scores(self, query: str) -> NDArray[np.float32]:
         """The score of every chunk, (chunks,), in the order of the ids; 0 where it shares no word with the query."""
@@ -114,7 +127,7 @@ class Bm25:
         return [self._ranking(self._scores(words), depth) for words in self._tokens(queries)]
 
     def _ranking(self, scores: NDArray[np.float32], depth: int) -> Ranking:
-        rows = np.flatnonzero(scores > 0)
+        rows = np.flatnonzero(scores > 0 if self._allowed is None else (scores > 0) & self._allowed)
         if len(rows) > depth:  # sorting all that share a word would cost more than finding them
             least = np.partition(scores[rows], len(rows) - depth)[len(rows) - depth]
             rows = rows[scores[rows] >= least]

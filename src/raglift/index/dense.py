@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import QueryBundle
+from llama_index.core.vector_stores.types import MetadataFilters
 from numpy.typing import NDArray
 
+from raglift.index.latency import stage
 from raglift.index.ranking import Ranking, dense_rankings
 from raglift.index.store import FaissStore
 from raglift.models.embedding import LiftEmbedding
 from raglift.models.encoder import Encoder, Role
+from raglift.models.query_memory import QueryMemory
 
 Vectors = NDArray[np.float32]
 
@@ -49,25 +53,27 @@ class Dense:
 
     Attributes:
         encode: (texts, role) -> vectors of shape (texts, dimension), with the model's prompt for the role.
-        search: (vectors, depth) -> the nearest chunks of each, with cosines.
+        search: (vectors, depth, filters on metadata or None) -> the nearest chunks of each, with cosines.
+        filters: Only chunks that they let through are found; None: all.
     """
 
     encode: Callable[[Sequence[str], Role], Vectors]
-    search: Callable[[Vectors, int], list[Ranking]]
+    search: Callable[[Vectors, int, MetadataFilters | None], list[Ranking]]
+    filters: MetadataFilters | None = None
 
     @classmethod
-    def of_store(cls, encoder: Encoder, store: FaissStore) -> Dense:
+    def of_store(cls, encoder: Encoder | QueryMemory, store: FaissStore) -> Dense:
         """A model of this package and its store: all questions are encoded and searched at once."""
-        return cls(encoder.encode, lambda vectors, depth: dense_rankings(store, vectors, depth))
+        return cls(encoder.encode, partial(dense_rankings, store))
 
     @classmethod
     def of_index(cls, index: VectorStoreIndex) -> Dense:
         """Any LlamaIndex index with the embedding that it was made with; its store's scores should be cosines."""
         embedding, store = index._embed_model, index.vector_store
-        encode = embedding.encoder.encode if isinstance(embedding, LiftEmbedding) else _encode_by(embedding)
+        encode = embedding.memory.encode if isinstance(embedding, LiftEmbedding) else _encode_by(embedding)
         if isinstance(store, FaissStore):
-            return cls(encode, lambda vectors, depth: dense_rankings(store, vectors, depth))
-        return cls(encode, lambda vectors, depth: _search_in(index, vectors, depth))
+            return cls(encode, partial(dense_rankings, store))
+        return cls(encode, partial(_search_in, index))
 
     def vectors(self, searches: Sequence[Search]) -> Vectors:
         """What is searched by, shape (searches, dimension), of unit length."""
@@ -85,7 +91,12 @@ class Dense:
 
     def rankings(self, searches: Sequence[Search], depth: int) -> list[Ranking]:
         """The best `depth` chunks of each search."""
-        return self.search(self.vectors(searches), depth) if searches else []
+        if not searches:
+            return []
+        with stage("encoding"):
+            vectors = self.vectors(searches)
+        with stage("searching"):
+            return self.search(vectors, depth, self.filters)
 
 
 def _mean(vectors: Sequence[Vectors]) -> Vectors:
@@ -105,8 +116,10 @@ def _encode_by(embedding: BaseEmbedding) -> Callable[[Sequence[str], Role], Vect
     return encode
 
 
-def _search_in(index: VectorStoreIndex, vectors: Vectors, depth: int) -> list[Ranking]:
-    retriever = index.as_retriever(similarity_top_k=depth)
+def _search_in(
+    index: VectorStoreIndex, vectors: Vectors, depth: int, filters: MetadataFilters | None = None
+) -> list[Ranking]:
+    retriever = index.as_retriever(similarity_top_k=depth, filters=filters)
     hits = [retriever.retrieve(QueryBundle("", embedding=vector.tolist())) for vector in vectors]
     return [tuple((hit.node.node_id, float(hit.score or 0.0)) for hit in found) for found in hits]
 

@@ -1,13 +1,14 @@
-"""Chunks to vectors in a store, by way of what is known already; memory holds a block beside the store."""
+"""Chunks to vectors in a store, by way of what is known already; memory holds a block of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 
 from raglift.index.store import FaissStore
+from raglift.index.streaming import Block
 from raglift.index.vector_cache import VectorCache
 from raglift.models.encoder import Encoder
 from raglift.progress import Progress
@@ -47,20 +48,28 @@ def node(chunk: Chunk) -> TextNode:
 
 
 def add_chunks(store: FaissStore, chunks: Sequence[Chunk], source: Source, display: Progress) -> int:
-    """Add chunks with their vectors, in their order; how many texts had to be encoded for that.
+    """Add chunks with their vectors, in their order; how many texts had to be encoded: see `encode_unknown`."""
+    encoded = encode_unknown(chunks, source, display)
+    for nodes, vectors in blocks(chunks, source.cache):
+        store.add_vectors(nodes, vectors)
+    return encoded
+
+
+def blocks(chunks: Sequence[Chunk], cache: VectorCache) -> Iterator[Block]:
+    """The nodes of chunks and their vectors, all of which are known, block by block in the order of the chunks."""
+    for start in range(0, len(chunks), _BLOCK):
+        block = chunks[start : start + _BLOCK]
+        yield [node(chunk) for chunk in block], cache.vectors([chunk.text for chunk in block])
+
+
+def encode_unknown(chunks: Sequence[Chunk], source: Source, display: Progress) -> int:
+    """Encode the texts whose vectors are not known yet; how many they were.
 
     Texts are encoded in the order of their lengths, longest first, so that little goes into padding. Every block of
     them is on disk before the next begins: after an interruption none of it is encoded again, and the blocks that are
     left are the same.
     """
-    encoded = _encode_unknown([chunk.text for chunk in chunks], source, display)
-    for start in range(0, len(chunks), _BLOCK):
-        block = chunks[start : start + _BLOCK]
-        store.add_vectors([node(chunk) for chunk in block], source.cache.vectors([chunk.text for chunk in block]))
-    return encoded
-
-
-def _encode_unknown(texts: Sequence[str], source: Source, display: Progress) -> int:
+    texts = [chunk.text for chunk in chunks]
     every = len(set(texts))
     unknown = sorted(source.cache.unknown(texts), key=lambda text: (-len(text), text))
     name = f"encoding chunks with the {source.label} embedding model"

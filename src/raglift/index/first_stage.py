@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+
+from llama_index.core.vector_stores.types import MetadataFilters
 
 from raglift.index.bm25 import Bm25
 from raglift.index.dense import Dense, Search
 from raglift.index.fusions._base import Fusion
 from raglift.index.fusions.rrf import ReciprocalRank
+from raglift.index.latency import stage
 from raglift.index.ranking import Ranking, reciprocal_ranks
 
 
@@ -33,6 +36,18 @@ class FirstStage:
     depth: int
     fusion: Fusion = field(default_factory=ReciprocalRank)
 
+    def within(self, filters: MetadataFilters, ids: Collection[str]) -> FirstStage:
+        """This stage, which finds only passages that the filters let through.
+
+        Args:
+            ids: Of those passages.
+        """
+        return replace(
+            self,
+            dense=None if self.dense is None else replace(self.dense, filters=filters),
+            bm25=None if self.bm25 is None else self.bm25.among(ids),
+        )
+
     def rankings(self, searches: Sequence[tuple[Search, ...]], depth: int) -> list[Ranking]:
         """The best `depth` passages of each question.
 
@@ -46,10 +61,12 @@ class FirstStage:
         return [ranking[:depth] for ranking in fused]
 
     def _each(self, searches: Sequence[Search], depth: int) -> list[Ranking]:
-        sparse = self.bm25.rankings([search.words for search in searches], depth) if self.bm25 is not None else []
+        if self.bm25 is None:
+            return [] if self.dense is None else self.dense.rankings(searches, depth)
+        with stage("bm25"):
+            sparse = self.bm25.rankings([search.words for search in searches], depth)
         if self.dense is None:
             return sparse
         dense = self.dense.rankings(searches, depth)
-        if self.bm25 is None:
-            return dense
-        return [self.fusion.fuse(*pair, depth) for pair in zip(dense, sparse, strict=True)]
+        with stage("fusing"):
+            return [self.fusion.fuse(*pair, depth) for pair in zip(dense, sparse, strict=True)]

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import mmap
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from llama_index.core.constants import DATA_KEY
 from llama_index.core.schema import BaseNode
-from llama_index.core.storage.docstore.utils import doc_to_json, json_to_doc
 from llama_index.core.vector_stores.types import MetadataFilters
 from numpy.typing import NDArray
 
-from raglift.errors import UserError
 from raglift.index.filtering import Columns, Mask, restricts
-from raglift.index.persistence import damaged
-
-NODES_FILE = "nodes.jsonl"
-METADATA_FILE = "metadata.jsonl"
-ROWS_FILE = "rows.json"
+from raglift.index.node_files import NodeLines, NodeWriter, SavedNodes, lines_of, read_columns
 
 Rows = NDArray[np.int64]
 
@@ -40,7 +30,7 @@ class NodeTable:
         self._document_of: dict[int, str | None] = {}
         self._rows_in: dict[str | None, dict[int, None]] = {}  # of a document, in order
         self._nodes: dict[int, BaseNode] = {}
-        self._saved: _Saved | None = None
+        self._saved: SavedNodes | None = None
         self._columns: Columns | None = None
         self._every: Rows | None = None
 
@@ -135,43 +125,31 @@ class NodeTable:
         return table
 
     def write(self, folder: Path) -> None:
-        """Write a line of JSON a node, one of its metadata (a filter reads no more), and the rows with their ids.
+        """Write what `read` reads.
 
         Raises:
             UserError: A node holds what JSON does not have.
         """
-        with (folder / NODES_FILE).open("wb") as nodes, (folder / METADATA_FILE).open("wb") as metadata:
-            for row in self._id_of:
-                node, about = self._written(row)
-                nodes.write(node)
-                metadata.write(about)
-        columns = {
-            "rows": list(self._id_of),
-            "nodes": list(self._id_of.values()),
-            "documents": list(self._document_of.values()),
-        }
-        (folder / ROWS_FILE).write_text(json.dumps(columns, separators=(",", ":")), encoding="ascii")
+        with NodeWriter(folder) as writer:
+            for row, node_id in self._id_of.items():
+                writer.add(row, node_id, self._document_of[row], self._written(row))
 
-    def _written(self, row: int) -> tuple[bytes, bytes]:
+    def _written(self, row: int) -> NodeLines:
         if row not in self._nodes and self._saved is not None:
-            return self._saved.nodes.line(row), self._saved.metadata.line(row)
-        try:
-            node = doc_to_json(self._nodes[row])
-            return _line(node), _line(node[DATA_KEY].get("metadata") or {})
-        except (TypeError, ValueError, RecursionError) as error:
-            raise _unwritable(self._nodes[row], error) from error
+            return self._saved.lines(row)
+        return lines_of(self._nodes[row])
 
     @classmethod
     def read(cls, folder: Path) -> NodeTable:
         """What `write` wrote."""
-        columns = json.loads((folder / ROWS_FILE).read_text("utf-8"))
+        columns = read_columns(folder)
         table = cls()
         rows: list[int] = columns["rows"]
         table._id_of = dict(zip(rows, columns["nodes"], strict=True))
         table._row_of = dict(zip(columns["nodes"], rows, strict=True))
         for row, document in zip(rows, columns["documents"], strict=True):
             table._file(row, document)
-        table._saved = _Saved(_Lines(folder / NODES_FILE, rows), _Lines(folder / METADATA_FILE, rows))
+        table._saved = SavedNodes(folder, rows)
         return table
 
     @property
@@ -182,74 +160,28 @@ class NodeTable:
         return self._every
 
 
-@dataclass(frozen=True, slots=True)
-class _Saved:
-    """What an opened store has on disk of its nodes."""
+class NodesById(Mapping[str, BaseNode]):
+    """Node id -> a copy of the node."""
 
-    nodes: _Lines
-    metadata: _Lines
+    def __init__(self, table: NodeTable) -> None:
+        self._table = table
 
-    def node(self, row: int, node_id: str) -> BaseNode:
-        """A row's node, whose id is known.
+    def __getitem__(self, node_id: str) -> BaseNode:
+        return self._table.node(self._table.row(node_id))
 
-        Raises:
-            UserError: Its line holds another, or none.
-        """
-        try:
-            node = json_to_doc(json.loads(self.nodes.line(row)))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise damaged(self.nodes.path, f"Row {row} is no node: {type(error).__name__}: {error}") from error
-        if node.node_id != node_id:
-            raise damaged(self.nodes.path, f"Row {row} holds node {node.node_id!r} in place of {node_id!r}.")
-        return node
-
-    def about(self, row: int) -> dict[str, Any]:
-        """A row's metadata.
+    def passing(self, filters: MetadataFilters) -> set[str]:
+        """The ids of the nodes whose metadata passes, which is read without the nodes.
 
         Raises:
-            UserError: Its line holds none.
+            UserError: A filter's value does not fit its operator.
         """
-        try:
-            metadata = json.loads(self.metadata.line(row))
-        except ValueError as error:
-            raise damaged(self.metadata.path, f"Row {row}: {error}") from error
-        if not isinstance(metadata, dict):
-            raise damaged(self.metadata.path, f"Row {row} is no metadata.")
-        return metadata
+        return {self._table.node_id(row) for row in self._table.select(filters=filters).tolist()}
 
+    def __iter__(self) -> Iterator[str]:
+        return iter([self._table.node_id(row) for row in self._table.rows.tolist()])
 
-class _Lines:
-    """The lines of a file, by row; the file stays open, so that a later version does not take it away."""
-
-    def __init__(self, path: Path, rows: Sequence[int]) -> None:
-        with path.open("rb") as file:
-            self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
-        ends = np.flatnonzero(np.frombuffer(self._data, np.uint8) == ord("\n")) + 1
-        if len(ends) != len(rows):
-            raise ValueError(f"{path} has {len(ends)} lines for {len(rows)} rows")
-        self.path = path
-        self._rows = np.array(rows, dtype=np.int64)
-        self._ends = np.array([0, *ends], dtype=np.int64)
-
-    def line(self, row: int) -> bytes:
-        place = int(np.searchsorted(self._rows, row))
-        return bytes(self._data[int(self._ends[place]) : int(self._ends[place + 1])])
-
-
-def _line(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass") + b"\n"
-
-
-def _unwritable(node: BaseNode, error: Exception) -> UserError:
-    fix = "Give text, numbers, lists or dictionaries of them: a date as its isoformat()."
-    for key, value in node.metadata.items():
-        try:
-            _line(value)
-        except (TypeError, ValueError, RecursionError) as why:
-            return UserError(
-                f"The metadata {key!r} of node {node.node_id!r} cannot be kept on disk.", f"As JSON: {why}", fix
-            )
-    return UserError(f"The node {node.node_id!r} cannot be kept on disk.", f"As JSON: {error}", fix)
+    def __len__(self) -> int:
+        return len(self._table)
 
 
 def _both(rows: Rows, others: Rows) -> Rows:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from llama_index.core.vector_stores.types import MetadataFilters
+
     from raglift.index.store import FaissStore
 
 Ranking = tuple[tuple[str, float], ...]
@@ -17,9 +19,15 @@ RRF_K = 60
 """The constant of reciprocal rank fusion that Cormack et al. 2009 found to serve."""
 
 
-def dense_rankings(store: FaissStore, vectors: NDArray[np.float32], depth: int) -> list[Ranking]:
-    """The nearest chunks to each query vector, with cosines."""
-    found, scores = store.search(vectors, depth)
+def dense_rankings(
+    store: FaissStore, vectors: NDArray[np.float32], depth: int, filters: MetadataFilters | None = None
+) -> list[Ranking]:
+    """The nearest chunks to each query vector, with cosines.
+
+    Args:
+        filters: Among the chunks alone whose metadata they let through.
+    """
+    found, scores = store.search(vectors, depth, None if filters is None else store.rows(filters))
     return [
         tuple((store.node_id(row), float(score)) for row, score in zip(rows, line, strict=True) if row >= 0)
         for rows, line in zip(found.tolist(), scores.tolist(), strict=True)

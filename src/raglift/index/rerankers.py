@@ -1,7 +1,8 @@
-"""A cross-encoder as a LlamaIndex object that puts nodes in another order."""
+"""A reranker as a LlamaIndex object that puts nodes in another order."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
@@ -12,7 +13,9 @@ from raglift.models.reranker import Reranker
 
 
 class LiftReranker(BaseNodePostprocessor):
-    """Puts nodes in the order of a cross-encoder's scores, which take the place of theirs; scores have no bounds.
+    """Puts nodes in the order of a cross-encoder's or a language model's scores, which take the place of theirs.
+
+    Scores have no bounds, and compare with those of the same question alone.
 
     Example:
         >>> reranker = raglift.open_run("rerank").reranker()
@@ -20,7 +23,7 @@ class LiftReranker(BaseNodePostprocessor):
     """
 
     top_n: int = Field(description="Nodes that are kept.", ge=1)
-    source: str = Field(description="The folder of the cross-encoder, or of what was tuned of it.")
+    source: str = Field(description="The folder of the model, or of what was tuned of it.")
     _reranker: Any = PrivateAttr()
 
     def __init__(self, reranker: Reranker, top_n: int, source: str) -> None:
@@ -42,7 +45,16 @@ class LiftReranker(BaseNodePostprocessor):
         """
         if query_bundle is None:
             raise ValueError("a reranker needs the question: give query_bundle or query_str")
+        return self.batch([query_bundle.query_str], [nodes])[0]
+
+    def batch(self, questions: Sequence[str], nodes: Sequence[Sequence[NodeWithScore]]) -> list[list[NodeWithScore]]:
+        """The best `top_n` nodes of each question; all are scored together, which costs less than one by one."""
         reranker: Reranker = self._reranker
-        scores = reranker.scores([(query_bundle.query_str, hit.node.get_content(MetadataMode.EMBED)) for hit in nodes])
-        scored = [NodeWithScore(node=hit.node, score=float(s)) for hit, s in zip(nodes, scores, strict=True)]
-        return sorted(scored, key=lambda hit: -(hit.score or 0.0))[: self.top_n]
+        pairs = [
+            (question, hit.node.get_content(MetadataMode.EMBED))
+            for question, hits in zip(questions, nodes, strict=True)
+            for hit in hits
+        ]
+        scores = iter(reranker.scores(pairs).tolist())
+        scored = [[NodeWithScore(node=hit.node, score=next(scores)) for hit in hits] for hits in nodes]
+        return [sorted(hits, key=lambda hit: -(hit.score or 0.0))[: self.top_n] for hits in scored]

@@ -13,15 +13,20 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.llms import LLM
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle
+from llama_index.core.vector_stores.types import MetadataFilters
 
 from raglift.config_fields import PluginSpec
 from raglift.errors import UserError
 from raglift.index.bm25 import Bm25
 from raglift.index.dense import Dense, Search
+from raglift.index.filtering import Columns
 from raglift.index.first_stage import FirstStage
 from raglift.index.fusing import fusion_of
 from raglift.index.fusions._base import Fusion
+from raglift.index.latency import Latency, latencies, stage
+from raglift.index.nodes import NodesById
 from raglift.index.ranking import Ranking
+from raglift.index.rerankers import LiftReranker
 from raglift.index.rewording import Write, by_llm, reworded, transform_of
 from raglift.index.transforms._base import QueryTransform
 
@@ -63,7 +68,7 @@ class LiftRetriever(BaseRetriever):
         if top_k < 1:
             raise UserError(f"top_k is {top_k}.", "A retriever gives back one passage at least.")
         self.top_k = top_k
-        self._first, self._nodes = first, nodes
+        self._first, self._whole, self._nodes = first, first, nodes
         self._order: _Order | None = None
         self._reworded: _Reworded | None = None
 
@@ -94,6 +99,17 @@ class LiftRetriever(BaseRetriever):
         first = FirstStage(Dense.of_index(index), bm25, DEPTH, fused)
         return cls(first, {node.node_id: node for node in found}, top_k)
 
+    def with_filters(self, filters: MetadataFilters | None) -> LiftRetriever:
+        """This retriever, which finds only nodes whose metadata passes, by vector and by word; another call's filters
+        take the place of these. None: all nodes.
+
+        Raises:
+            UserError: A filter's value does not fit its operator.
+        """
+        found = copy.copy(self)
+        found._first = self._whole if filters is None else self._whole.within(filters, _passing(self._nodes, filters))
+        return found
+
     def with_reranker(self, reranker: BaseNodePostprocessor, depth: int = 30) -> LiftRetriever:
         """This retriever, whose first `depth` passages a reranker puts in order; it keeps `top_k` of them."""
         found = copy.copy(self)
@@ -121,7 +137,16 @@ class LiftRetriever(BaseRetriever):
         bundles = [QueryBundle(asked) if isinstance(asked, str) else asked for asked in questions]
         depth = self.top_k if self._order is None else max(self.top_k, self._order.depth)
         rankings = self._first.rankings(self._searches(bundles), depth)
-        return [self._ordered(self._hits(ranking), bundle) for ranking, bundle in zip(rankings, bundles, strict=True)]
+        hits = self._ordered([self._hits(ranking) for ranking in rankings], bundles)
+        return [found[: self.top_k] for found in hits]
+
+    def latencies(self, questions: Sequence[str]) -> list[Latency]:
+        """The milliseconds of each stage, p50 and p95 over the questions, which are asked one by one.
+
+        Raises:
+            UserError: There is no question.
+        """
+        return latencies(self.retrieve, questions)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return self.retrieve_batch([query_bundle])[0]
@@ -135,7 +160,9 @@ class LiftRetriever(BaseRetriever):
             return given
         plain = [place for place, bundle in enumerate(bundles) if _as_given(bundle) == Search(bundle.query_str)]
         questions = [bundles[place].query_str for place in plain]
-        replaced = dict(zip(plain, reworded(self._reworded.transform, questions, self._reworded.write), strict=True))
+        with stage("rewording"):
+            written = reworded(self._reworded.transform, questions, self._reworded.write)
+        replaced = dict(zip(plain, written, strict=True))
         return [replaced.get(place, search) for place, search in enumerate(given)]
 
     def _hits(self, ranking: Ranking) -> list[NodeWithScore]:
@@ -148,10 +175,14 @@ class LiftRetriever(BaseRetriever):
                 "Make another retriever: LiftRetriever.from_index(index).",
             ) from error
 
-    def _ordered(self, hits: list[NodeWithScore], bundle: QueryBundle) -> list[NodeWithScore]:
-        if self._order is not None:
-            hits = self._order.reranker.postprocess_nodes(hits, bundle)
-        return hits[: self.top_k]
+    def _ordered(self, hits: list[list[NodeWithScore]], bundles: Sequence[QueryBundle]) -> list[list[NodeWithScore]]:
+        if self._order is None:
+            return hits
+        reranker = self._order.reranker
+        with stage("reranking"):
+            if isinstance(reranker, LiftReranker):
+                return reranker.batch([bundle.query_str for bundle in bundles], hits)
+            return [reranker.postprocess_nodes(found, bundle) for found, bundle in zip(hits, bundles, strict=True)]
 
 
 DEPTH = 100
@@ -162,6 +193,15 @@ def _as_given(bundle: QueryBundle) -> Search:
     """A question as LlamaIndex hands it over: with texts of its own to encode, or with a vector already."""
     vector = tuple(bundle.embedding) if bundle.embedding is not None else None
     return Search(bundle.query_str, tuple(bundle.custom_embedding_strs or ()), vector=vector)
+
+
+def _passing(nodes: Mapping[str, BaseNode], filters: MetadataFilters) -> set[str]:
+    """The ids of the nodes whose metadata passes."""
+    if isinstance(nodes, NodesById):
+        return nodes.passing(filters)
+    held = list(nodes.values())
+    mask = Columns([node.metadata for node in held], [node.ref_doc_id for node in held]).mask(filters)
+    return {node.node_id for node, passes in zip(held, mask.tolist(), strict=True) if passes}
 
 
 def _nodes_of(index: VectorStoreIndex) -> list[BaseNode]:

@@ -8,8 +8,9 @@ from dataclasses import asdict
 
 from raglift.artifacts import WORK, write_json
 from raglift.config_schema import IndexConfig
-from raglift.index.encoding import Source, add_chunks
+from raglift.index.encoding import Source, blocks, encode_unknown
 from raglift.index.store import FaissStore
+from raglift.index.streaming import write_blocks
 from raglift.index.vector_cache import VectorCache
 from raglift.job import Job
 from raglift.models.encoder import Encoder
@@ -29,24 +30,30 @@ def build(
     config: IndexConfig = _DEFAULT,
     cache: VectorCache | None = None,
 ) -> None:
-    """Write the store and `index.json` (an `IndexRef`) into the job's folder.
+    """Write the store and `index.json` (an `IndexRef`) into the job's folder; neither has to fit into memory.
 
     Args:
         cache: Vectors that are known already; None: those alone that an earlier attempt at this stage left.
     """
     settings = config.model_dump(include={"kind", "memory_mb", "recall"})
-    store = FaissStore(dimension=encoder.dimension, fingerprint=embedding_key, **settings)
     if cache is None:
         cache = VectorCache(job.out / WORK, "vectors", encoder.dimension, job.display.warn)
-    add_chunks(store, chunks, Source(encoder, cache, label), job.display)
-    copy(store, embedding_key, job)
+    encode_unknown(chunks, Source(encoder, cache, label), job.display)
+    empty = FaissStore(dimension=encoder.dimension, fingerprint=embedding_key, **settings)
+    count, kind = write_blocks(job.out, blocks(chunks, cache), empty), "flat"
+    if empty.wanted(count) is not None:
+        store = FaissStore.open(job.out, mapped=True)
+        kind = build_approximate(store, job.display)
+        store.persist(str(job.out))
+    write_json(job.out / "index.json", asdict(IndexRef(".", embedding_key, encoder.dimension, count, kind)))
 
 
 def copy(store: FaissStore, embedding_key: str, job: Job) -> None:
     """Write a store that holds the vectors of this model already, as `build` would write it."""
     kind = build_approximate(store, job.display)
     store.persist(str(job.out))
-    write_json(job.out / "index.json", asdict(IndexRef(".", embedding_key, store.dimension, len(store), kind)))
+    reference = IndexRef(".", embedding_key, store.dimension, len(store), kind)
+    write_json(job.out / "index.json", asdict(reference))
 
 
 def build_approximate(store: FaissStore, display: Progress) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from raglift.index.checks import check_bounds, check_model, check_not_legacy, on
 from raglift.index.choosing import AUTO, check_kind
 from raglift.index.filtering import restricts
 from raglift.index.mmr import mmr_order
-from raglift.index.nodes import NodeTable
+from raglift.index.nodes import NodesById, NodeTable
 from raglift.index.persistence import Version, open_version, write_version
 from raglift.index.unit_length import finite, to_unit_length
 from raglift.index.untrusted import examine
@@ -94,9 +94,13 @@ class FaissStore(BasePydanticVectorStore):
         """The approximate index and its recall; None: search is exact."""
         return self._table.built
 
-    def wanted(self) -> str | None:
-        """The kind of approximate index that `build` would build now; None: it has nothing to do."""
-        kind = self._table.wanted()
+    def wanted(self, count: int | None = None) -> str | None:
+        """The kind of approximate index that `build` would build now; None: it has nothing to do.
+
+        Args:
+            count: Of vectors, for a store that has none yet.
+        """
+        kind = self._table.wanted(count)
         return None if kind is None else kind.name
 
     def settings(self) -> dict[str, Any]:
@@ -130,7 +134,7 @@ class FaissStore(BasePydanticVectorStore):
             return []
         lengths = {len(node.get_embedding()) for node in nodes}
         if lengths != {self.dimension}:
-            raise self._other_model(f"({len(nodes)}, {', '.join(map(str, sorted(lengths)))})")
+            raise self.other_model(f"({len(nodes)}, {', '.join(map(str, sorted(lengths)))})")
         return self.add_vectors(nodes, finite([node.get_embedding() for node in nodes]))
 
     def add_vectors(self, nodes: Sequence[BaseNode], vectors: NDArray[np.float32], unit: bool = True) -> list[str]:
@@ -284,15 +288,28 @@ class FaissStore(BasePydanticVectorStore):
         """The node of a row id."""
         return self._nodes.node(row)
 
+    def rows(self, filters: MetadataFilters | None = None) -> NDArray[np.int64]:
+        """The row ids of the nodes with this metadata, rising; None: of all.
+
+        Raises:
+            UserError: A filter's value does not fit its operator.
+        """
+        return self._nodes.select(filters=filters)
+
+    def by_id(self) -> Mapping[str, BaseNode]:
+        """Node id -> a copy of the node, read when it is asked for; what is deleted later goes from it too."""
+        return NodesById(self._nodes)
+
     def node_id(self, row: int) -> str:
         """The id of a row id's node, which is quicker to have than the node."""
         return self._nodes.node_id(row)
 
     def _check(self, vectors: NDArray[np.float32], count: int) -> None:
         if vectors.shape != (count, self.dimension):
-            raise self._other_model(str(vectors.shape))
+            raise self.other_model(str(vectors.shape))
 
-    def _other_model(self, shape: str) -> UserError:
+    def other_model(self, shape: str) -> UserError:
+        """The error of vectors of another shape."""
         return UserError(
             f"The vectors have shape {shape}, the index holds vectors of {self.dimension}.",
             "They come from another embedding model.",
@@ -332,7 +349,7 @@ class FaissStore(BasePydanticVectorStore):
         *,
         fingerprint: str | None = None,
         dimension: int | None = None,
-        mapped: bool = False,
+        mapped: bool | None = None,
         trusted: bool = True,
     ) -> FaissStore:
         """The store that `persist` wrote, every file compared with its checksum.
@@ -340,7 +357,7 @@ class FaissStore(BasePydanticVectorStore):
         Args:
             fingerprint: Of the embedding model that will ask; None: any.
             dimension: Of its vectors; None: any.
-            mapped: Leave vectors and index on disk, and in memory what is used of them.
+            mapped: Leave vectors and index on disk, and in memory what is used of them; None: if `memory_mb` is set.
             trusted: Whether you know where the folder comes from. If not, a child process opens it first.
 
         Raises:
@@ -354,7 +371,8 @@ class FaissStore(BasePydanticVectorStore):
                 examine(path)
             store = cls(**facts["settings"])
             built = None if facts["built"] is None else Built(**facts["built"])
-            store._table = VectorTable.read(version.path, store._plan(), facts["next_row"], built, mapped)
+            on_disk = store.memory_mb is not None if mapped is None else mapped
+            store._table = VectorTable.read(version.path, store._plan(), facts["next_row"], built, on_disk)
             store._table.bounded = facts.get("bounded", True) is True
             store._nodes = NodeTable.read(version.path)
             if store._table.dimension != store.dimension or not np.array_equal(store._table.rows, store._nodes.rows):

@@ -163,9 +163,9 @@ class VectorTable:
         view: Vectors = faiss.rev_swig_ptr(self._exact.get_xb(), size).reshape(-1, self.dimension)
         return view
 
-    def wanted(self) -> ApproximateKind | None:
-        """The kind of index that is missing or has been outgrown, or None."""
-        count = len(self)
+    def wanted(self, count: int | None = None) -> ApproximateKind | None:
+        """The kind of index that is missing or has been outgrown, or None; `count` vectors, or those that are here."""
+        count = len(self) if count is None else count
         if self.built is not None and count < _GROWN * self.built.count:
             return None
         kind = choose(self.plan.kind, count, self.dimension, self.plan.memory_mb)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import faiss
 import torch
 
 from raglift.artifacts import write_json
@@ -111,6 +112,7 @@ def resolve(settings: Any, workspace: Path) -> Runtime:
     threads = os.cpu_count() or 1 if settings.threads == "auto" else settings.threads
     threads = min(threads, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else threads
     torch.set_num_threads(threads)
+    faiss.omp_set_num_threads(threads)
     keep_freed_memory()
     dtype = _fastest_dtype(device, threads, workspace) if settings.dtype == "auto" else settings.dtype
     # A processor is fastest while a batch stays in its caches, a GPU once all of its units have work.

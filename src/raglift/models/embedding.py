@@ -9,6 +9,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import PrivateAttr
 
 from raglift.models.encoder import Encoder
+from raglift.models.query_memory import QueryMemory
 
 
 class LiftEmbedding(BaseEmbedding):
@@ -24,11 +25,13 @@ class LiftEmbedding(BaseEmbedding):
     """
 
     _encoder: Encoder = PrivateAttr()
+    _memory: QueryMemory = PrivateAttr()
     _source: Path = PrivateAttr()
 
     def __init__(self, encoder: Encoder, name: str, source: Path, **kwargs: Any) -> None:
         super().__init__(model_name=name, **kwargs)
         self._encoder = encoder
+        self._memory = QueryMemory(encoder)
         self._source = source
 
     @classmethod
@@ -42,12 +45,17 @@ class LiftEmbedding(BaseEmbedding):
         return self._encoder
 
     @property
+    def memory(self) -> QueryMemory:
+        """The encoder, with the vectors of the queries that it was asked for last."""
+        return self._memory
+
+    @property
     def source(self) -> Path:
         """The model's folder, which plain sentence-transformers loads too; or one with an adapter alone."""
         return self._source
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return list(map(float, self._encoder.encode([query], "query")[0]))
+        return list(map(float, self._memory.encode([query], "query")[0]))
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
         return self._get_query_embedding(query)

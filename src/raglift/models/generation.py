@@ -20,7 +20,7 @@ from raglift.models.decoding import decode
 from raglift.models.extraction import SpanConstraint
 from raglift.models.lanes import lane_count, side_by_side
 from raglift.models.prefixes import Prefixes
-from raglift.models.scoring import Likelihood, likelihoods
+from raglift.models.scoring import Likelihood, likelihoods, next_of_groups
 
 __all__ = ["Extract", "Generator", "Likelihood", "Sample", "Sampling"]
 
@@ -160,6 +160,38 @@ class Generator:
         with self._acting():
             begin, own = self.prefixes.split(self._encode([prefix])[0], encoded)
             return likelihoods(begin, own, following, self.batch_size, self.model.device, advance)
+
+    @torch.inference_mode()
+    def score_labels(
+        self,
+        prompts: Sequence[str],
+        labels: Sequence[Sequence[str]],
+        *,
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> list[tuple[float, ...]]:
+        """The logarithm of the probability that a reply to each prompt begins with each label: one value a label.
+
+        A label is known by the first token of its spellings; tokens that two labels share count for neither.
+
+        Args:
+            labels: The spellings of each label, such as ("Yes", " yes").
+            advance: Told how many more prompts are done.
+
+        Raises:
+            UserError: A prompt is empty, or two labels begin with the same tokens alone.
+        """
+        first = [{ids[0] for ids in self._encode(spellings) if ids} for spellings in labels]
+        groups = [sorted(own - set().union(*first[:place], *first[place + 1 :])) for place, own in enumerate(first)]
+        if not all(groups):
+            names = ", ".join(repr(spellings[0]) for spellings in labels)
+            raise UserError(
+                f"The model cannot tell the labels {names} apart by their first token.",
+                "Its tokenizer begins them alike.",
+                "Use a language model with another tokenizer.",
+            )
+        with self._acting():
+            begin, own = self.prefixes.split([], self._encode(prompts))
+            return next_of_groups(begin, own, groups, self.batch_size, self.model.device, advance)
 
     @torch.inference_mode()
     def _generate(

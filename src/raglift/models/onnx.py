@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,19 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
-from torch import Tensor, nn
 
 from raglift.artifacts import disk_errors, write_json
 from raglift.errors import UserError
 from raglift.models.device import Runtime
-from raglift.models.encoder import Encoder, Role, features, load_encoder, role_prompt
+from raglift.models.encoder import Encoder, Role, load_encoder, role_prompt
+from raglift.models.onnx_graph import SAMPLES, NoGraphError, fixed_features, write_graph
 
 SERVING = "serving.json"
 CLOSE = 0.9999
 """The least cosine between a text's two vectors with which a folder is written."""
-_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _ROLES: tuple[Role, ...] = ("query", "passage")
 _BATCH = 32
-_SAMPLES = ("Where does the keeper write?", "The keeper writes the name of every ship into a book, and the hour too.")
-_CHECKED = (*_SAMPLES, "1914", "Ça coûte 5 € ou 日本語?", "A long text, word after word, is cut alike. " * 60)
+_CHECKED = (*SAMPLES, "1914", "Ça coûte 5 € ou 日本語?", "A long text, word after word, is cut alike. " * 60)
 
 
 class OnnxEncoder:
@@ -66,21 +64,6 @@ class OnnxEncoder:
             taken = {item.name: np.array(whole[item.name], dtype=np.int64) for item in session.get_inputs()}
             found.append(session.run(None, taken)[0])
         return np.concatenate(found) if found else np.zeros((0, 0), dtype=np.float32)
-
-
-class _Graph(nn.Module):
-    """The model as a function of its tensors alone; all else that it goes by (a head's task) is fixed."""
-
-    def __init__(self, model: SentenceTransformer, fixed: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.model = model
-        self.fixed = dict(fixed)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        given = {"input_ids": input_ids, "attention_mask": attention_mask, **self.fixed}
-        if token_type_ids is not None:
-            given["token_type_ids"] = token_type_ids
-        return nn.functional.normalize(self.model(given)["sentence_embedding"], dim=-1)
 
 
 def export(model_folder: Path, target: Path) -> None:
@@ -116,40 +99,17 @@ def export(model_folder: Path, target: Path) -> None:
 
 def _write(model: SentenceTransformer, source: Path, folder: Path) -> None:
     tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
-    taken = {role: _taken(model, role) for role in _ROLES}
-    if tokenizer is None or not all(set(tensors) <= _INPUTS for tensors, _ in taken.values()):
+    if tokenizer is None:
         raise _refused(source, "It is no transformer with a fast tokenizer.")
-    alike = taken["query"][1] == taken["passage"][1]
+    alike = fixed_features(model, "query") == fixed_features(model, "passage")
     file_of = {role: "model.onnx" if alike else f"{role}.onnx" for role in _ROLES}
     for file, role in {file: role for role, file in file_of.items()}.items():
-        tensors, fixed = taken[role]
         try:
-            _graph(model, tensors, fixed).save(str(folder / file))
-        except torch.onnx.OnnxExporterError as error:
+            write_graph(model, role, folder / file)
+        except NoGraphError as error:
             raise _refused(source, str(error)) from error
     _write_tokenizer(model, tokenizer, folder)
     write_json(folder / SERVING, {role: {"file": file_of[role], "prompt": role_prompt(model, role)} for role in _ROLES})
-
-
-def _taken(model: SentenceTransformer, role: Role) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What the model takes for two texts in a role: tensors, and all else."""
-    whole = features(model, list(_SAMPLES), role)
-    tensors = {name: value for name, value in whole.items() if isinstance(value, Tensor)}
-    return tensors, {name: value for name, value in whole.items() if name not in tensors}
-
-
-def _graph(model: SentenceTransformer, tensors: dict[str, Tensor], fixed: dict[str, Any]) -> torch.onnx.ONNXProgram:
-    """The graph for any number of texts and tokens."""
-    program = torch.onnx.export(
-        _Graph(model, fixed).eval(),
-        kwargs=tensors,
-        output_names=["sentence_embedding"],
-        dynamic_shapes={name: {0: "texts", 1: "tokens"} for name in tensors},
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None  # without a file, it is returned
-    return program
 
 
 def _write_tokenizer(model: SentenceTransformer, tokenizer: Tokenizer, folder: Path) -> None:
@@ -174,4 +134,4 @@ def _check(encoder: Encoder, folder: Path) -> None:
 
 
 def _refused(source: Path, why: str) -> UserError:
-    return UserError(f"The model in {source} cannot be written as ONNX.", why.splitlines()[0] if why else "")
+    return UserError(f"The model in {source} cannot be written as ONNX.", why)

@@ -1,4 +1,4 @@
-"""How likely a model finds given continuations: the mean log-probability of their tokens."""
+"""How likely a model finds given continuations, and which of some tokens it finds likely to come next."""
 
 from __future__ import annotations
 
@@ -56,6 +56,42 @@ def likelihoods(
     for rows, likely in side_by_side(scored, _batches(full, prompts, continuations, batch_size), device):
         for row, value in zip(rows, likely, strict=True):
             found[row] = value
+        advance(len(rows))
+    return found
+
+
+def next_of_groups(
+    begin: Callable[[], Rows],
+    prompts: Sequence[Sequence[int]],
+    groups: Sequence[Sequence[int]],
+    batch_size: int,
+    device: torch.device,
+    advance: Callable[[int], None],
+) -> list[tuple[float, ...]]:
+    """For each prompt and group, the logarithm of the probability that the next token is one of the group's.
+
+    Args:
+        begin: Begins a batch of rows, after what they share.
+        prompts: What is left for each row to read; a token at least.
+        groups: Token ids, at least one a group.
+        batch_size: Rows at once at most.
+        device: Where the model is.
+        advance: Told how many more prompts are done.
+    """
+
+    def scored(rows: list[int]) -> list[list[float]]:
+        logits = begin().read([prompts[row] for row in rows], 0)[:, -1].float()
+        logs = logits - logits.logsumexp(dim=-1, keepdim=True)
+        found = [logs[:, list(group)].logsumexp(dim=-1).double() for group in groups]
+        values: list[list[float]] = torch.stack(found, dim=1).tolist()
+        return values
+
+    found: list[tuple[float, ...]] = [()] * len(prompts)
+    order = sorted(range(len(prompts)), key=lambda row: (-len(prompts[row]), row))
+    batches = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
+    for rows, values in side_by_side(scored, batches, device):
+        for row, value in zip(rows, values, strict=True):
+            found[row] = tuple(value)
         advance(len(rows))
     return found
 

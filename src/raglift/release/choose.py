@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raglift.evaluation.arms import BASE, RERANKED, TUNED_ALL, dense_arm
+from raglift.evaluation.scale import scale_of
 from raglift.evaluation.statistics import holm
 
 _ALPHA = 0.05
@@ -32,8 +33,10 @@ class Choice:
 
 
 def headline(target: str, metrics: Sequence[str]) -> str | None:
-    """The metric that a target is judged by: nDCG@10 or token F1 where measured, else the first that is."""
-    return HEADLINE[target] if HEADLINE[target] in metrics else next(iter(metrics), None)
+    """The metric that a target is judged by: nDCG@10 or token F1 where measured, else the first that judges."""
+    if HEADLINE[target] in metrics:
+        return HEADLINE[target]
+    return next((metric for metric in metrics if scale_of(metric).judged), None)
 
 
 def choose(

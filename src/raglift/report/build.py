@@ -14,15 +14,17 @@ from raglift.config import Config
 from raglift.corpus import audit
 from raglift.corpus.stage import Corpus
 from raglift.evaluation.arms import BASE, arms_of, arms_with
+from raglift.evaluation.scale import SECONDS, scale_of
 from raglift.index import fusion_stage, transform_stage
 from raglift.records import Answered, QAPair, Score, read_jsonl
 from raglift.release.choose import Choice, choose, headline, judging_set, sentence
 from raglift.training.outcome import NOT_RERANKED
+from raglift.training.provenance import EMBEDDING_PAIRS
 from raglift.training.versions import installed
 
 _PASSAGES = 5
 _FUNNEL = (
-    *("corpus", "writer", "synthesis", "review", "hard_negatives", "teacher_scores", "training_sets"),
+    *("corpus", "writer", "synthesis", "review", "pairs", "hard_negatives", "teacher_scores", "training_sets"),
     "rerank_lists",
 )
 """Stages that say what they let through."""
@@ -44,6 +46,8 @@ _VERSIONED = (
     "ir-measures",
     "bm25s",
     "ragas",
+    "rouge-score",
+    "sacrebleu",
 )
 
 
@@ -71,7 +75,6 @@ def build(
         "llm": headline("llm", config.evaluation.response),
     }
     choice = choose(on_dev, summary["verdicts"], metrics, judging_set(summary["question_sets"]))
-    funnel = [row for stage in _FUNNEL if stage in folders for row in _read(folders[stage] / "funnel.json")]
     return {
         "run": config.run,
         "verdict": sentence(choice, summary, metrics),
@@ -83,8 +86,12 @@ def build(
         "question_sets": summary["question_sets"],
         "retrieval": summary["retrieval"],
         "response": summary["response"],
+        "metrics": {
+            name: scale_of(name).described()
+            for name in (*config.evaluation.retrieval, *config.evaluation.response, SECONDS)
+        },
         "verdicts": summary["verdicts"],
-        "funnel": funnel,
+        "funnel": _funnel(folders, config.embedding.train_on),
         "audit": audit.report_rows(
             audit.read_documents(folders["corpus"], config.corpus)
             + audit.read_questions(folders["audit"], config.corpus)
@@ -96,6 +103,15 @@ def build(
         "settings": config.model_dump(mode="json"),
         "versions": installed(_VERSIONED),
     }
+
+
+def _funnel(folders: Mapping[str, Path], train_on: str) -> list[dict[str, Any]]:
+    """What the stages let through; the pairs of synthetic questions by another name where none of them train."""
+    rows = [row for stage in _FUNNEL if stage in folders for row in _read(folders[stage] / "funnel.json")]
+    if train_on != "pairs":
+        return rows
+    unused = {EMBEDDING_PAIRS: "pairs of synthetic questions, on which the embedding model does not train"}
+    return [row | {"reason": unused.get(row["reason"], row["reason"])} for row in rows]
 
 
 def _trainings(folders: Mapping[str, Path]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -29,9 +29,13 @@ _ARMS = (
 )
 _METRICS = (
     *("nDCG@10", "RR@10", "R@5", "R@10", "Success@5", "AP"),
-    *("exact_match", "token_f1", "rouge_l", "semantic_similarity", "abstention", "seconds"),
+    *("exact_match", "token_f1", "numeric_match", "rouge_1", "rouge_2", "rouge_l", "bleu", "chrf"),
+    *("semantic_similarity", "string_presence", "json_valid", "citation_precision", "citation_recall"),
+    *("abstention", "wrongly_refused", "wrongly_answered", "answer_length", "readability", "seconds"),
 )
-_LOWER_IS_BETTER = {"seconds"}
+_SCALES = {"seconds": {"low": 0.0, "high": None, "better": "lower"}}
+_UNIT = {"low": 0.0, "high": 1.0, "better": "higher"}
+"""The scale of a metric for which a report names none."""
 _CHOICES = {
     "fusion_base": "Words and the base embedding model",
     "fusion_tuned": "Words and the tuned embedding model",
@@ -47,9 +51,9 @@ def render(report: dict[str, Any], questions: Sequence[dict[str, Any]]) -> str:
 
     Args:
         report: What `report.json` holds: `run`, `verdict`, `created`, `arms`, `question_sets`, `retrieval`,
-            `response`, `verdicts`, `funnel`, `audit`, `training`, `choices`, `stages`, `chosen`, `settings`,
-            `versions`. A part that is missing or empty is left out or said to be missing; a score that is None is shown
-            as a dash.
+            `response`, `metrics`, `verdicts`, `funnel`, `audit`, `training`, `choices`, `stages`, `chosen`,
+            `settings`, `versions`. A part that is missing or empty is left out or said to be missing; a score that is
+            None is shown as a dash.
         questions: One dictionary a question: `id`, `question_set`, `question`, `answers`, `answerable`, `kind` and
             `arms`, which maps an arm to its `answer`, `passages` (`chunk_id`, `source`, `text`, `relevant`, `score`)
             and `scores`. The text of a passage is stored once, however many arms found it.
@@ -83,7 +87,12 @@ def _view(report: dict[str, Any]) -> dict[str, Any]:
     retrieval = {metric for arms in _part(report, "retrieval").values() for row in arms.values() for metric in row}
 
     def family(metric: str) -> str:
-        return "time" if metric in _LOWER_IS_BETTER else "retrieval" if metric in retrieval else "response"
+        scale = _scale(report, metric)
+        if metric == "seconds":
+            return "time"
+        if (scale["low"], scale["high"]) != (_UNIT["low"], _UNIT["high"]):
+            return metric.replace("_", " ")  # on an axis of its own: it would flatten those in [0, 1]
+        return "retrieval" if metric in retrieval else "response"
 
     verdicts = sorted(
         report.get("verdicts") or [],
@@ -146,17 +155,25 @@ def _score_table(report: dict[str, Any], name: str, kind: str) -> dict[str, Any]
     metrics = sorted({metric for row in scores.values() for metric in row}, key=_metric_key)
     if not metrics:
         return None
-    columns = [_column({arm: row.get(metric) or {} for arm, row in scores.items()}, metric) for metric in metrics]
+    better = {metric: _scale(report, metric)["better"] for metric in metrics}
+    cells = {metric: {arm: row.get(metric) or {} for arm, row in scores.items()} for metric in metrics}
+    columns = [_column(cells[metric], better[metric]) for metric in metrics]
     rows = [(arm, [column["cells"][arm] for column in columns]) for arm in sorted(scores, key=_arm_key)]
-    heads = [(metric, column["n"], metric in _LOWER_IS_BETTER) for metric, column in zip(metrics, columns, strict=True)]
+    heads = [(metric, column["n"], better[metric]) for metric, column in zip(metrics, columns, strict=True)]
     return {"question_set": name, "family": kind, "metrics": metrics, "heads": heads, "rows": rows}
 
 
-def _column(cells: dict[str, dict[str, Any]], metric: str) -> dict[str, Any]:
-    """The cells of one metric, arm by arm, the best marked, and `n` where all arms share it."""
+def _scale(report: dict[str, Any], metric: str) -> dict[str, Any]:
+    """The bounds of a metric (None: none), and whether "higher" or "lower" values are better, or None."""
+    found: dict[str, Any] = {**_SCALES, **_part(report, "metrics")}.get(metric, _UNIT)
+    return found
+
+
+def _column(cells: dict[str, dict[str, Any]], better: str | None) -> dict[str, Any]:
+    """The cells of one metric, arm by arm, the best marked if any is, and `n` where all arms share it."""
     shown = {arm: round(value, 3) for arm, cell in cells.items() if (value := finite(cell.get("value"))) is not None}
-    pick = min if metric in _LOWER_IS_BETTER else max
-    best = pick(shown.values()) if len(shown) > 1 else None
+    pick = min if better == "lower" else max
+    best = pick(shown.values()) if len(shown) > 1 and better is not None else None
     counts = {cells[arm].get("n") for arm in shown}
     shared = counts.pop() if len(counts) == 1 else None
     marked = {}

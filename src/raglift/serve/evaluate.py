@@ -51,7 +51,6 @@ def evaluate_on(result: RunResult, data: Path, display: Progress | None = None) 
     def write(out: Path) -> None:
         both = ("base", "tuned")
         indexes = Indexes({w: result.store(w) for w in both}, result.bm25, {w: result.fusion(w) for w in both})
-        document_of = {chunk.id: chunk.document_id for chunk in result.corpus.chunks}
         similarity = Encoder(
             load_encoder(find_model(config.evaluation.similarity_model).path, result.runtime), result.runtime
         )
@@ -60,7 +59,7 @@ def evaluate_on(result: RunResult, data: Path, display: Progress | None = None) 
             limits(config),
             {name: questions},
             pipelines(result.models, indexes, result.corpus),
-            document_of,
+            result.corpus.chunks,
             similarity,
             Job(out, config.seed, display),
         )

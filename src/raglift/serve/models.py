@@ -7,12 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
+from sentence_transformers import SentenceTransformer
+
 from raglift import plugins
 from raglift.config import Config
 from raglift.evaluation.arms import Arm, arms_of
+from raglift.index.backend import Passages
 from raglift.index.rewording import transform_of
 from raglift.index.transforms._base import QueryTransform
-from raglift.index.vector_cache import FOLDER, VectorCache, cache_key
+from raglift.index.vector_cache import VectorCache, cache_key
 from raglift.models.chat import render_chat
 from raglift.models.device import Runtime
 from raglift.models.embedding import LiftEmbedding
@@ -118,23 +121,33 @@ class Models:
         """The embedding model, "base" or "tuned"."""
         key = self.embedding_key(which)
         if key not in self._encoders:
-            tuned = self.path("embedding", which)
-            model = load_encoder(self.embedding.path, self._runtime, None if tuned == self.embedding.path else tuned)
-            self._encoders[key] = Encoder(model, self._runtime)
+            self._encoders[key] = Encoder(self._in_float32(which), self._runtime)
         return self._encoders[key]
 
-    def vector_cache(self, which: str, workspace: Path, warn: Callable[[str], None] = lambda _: None) -> VectorCache:
-        """A workspace's vectors of passages by the embedding model "base" or "tuned", in the run's precision.
+    def _in_float32(self, which: str) -> SentenceTransformer:
+        tuned = self.path("embedding", which)
+        return load_encoder(self.embedding.path, self._runtime, None if tuned == self.embedding.path else tuned)
 
-        The weights enter by their content: a model that was trained anew under the same key has a cache of its own.
+    def passages(self, which: str, caches: Path, warn: Callable[[str], None] = lambda _: None) -> Passages:
+        """What encodes passages with the embedding model "base" or "tuned", and what is known of their vectors.
+
+        The weights enter a cache's key by their content: a model that was trained anew under the same key has caches
+        of its own.
+
+        Args:
+            caches: Folder of the caches.
+            warn: Told when a damaged cache is begun anew.
         """
         folder, weights = self.path("embedding", which), self.embedding.revision
         if folder != self.embedding.path and self.passages_key(which) != self.passages_key("base"):
             weights = content_id(weights, revision_of(folder))
         encoder = self.encoder(which)
-        precision = f"{self._runtime.dtype} {self._runtime.device.type}"
-        key = cache_key(weights, role_prompt(encoder.model, "passage"), "passage", precision)
-        return VectorCache(workspace / FOLDER, key, encoder.dimension, warn)
+
+        def cache(precision: str) -> VectorCache:
+            key = cache_key(weights, role_prompt(encoder.model, "passage"), "passage", precision)
+            return VectorCache(caches, key, encoder.dimension, warn)
+
+        return Passages(encoder, lambda: self._in_float32(which), cache, self._runtime, which)
 
     def llama_embedding(self, which: str, adapter: Path | None = None) -> LiftEmbedding:
         """The embedding model, "base" or "tuned", as LlamaIndex sees it.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core import VectorStoreIndex
+from llama_index.core.llms import LLM
 
 from raglift.artifacts import Artifact, Store
 from raglift.config import Config, config_from_dict
@@ -16,6 +17,7 @@ from raglift.corpus.stage import Corpus
 from raglift.errors import UserError
 from raglift.evaluation.arms import RERANKED, Arm, arm_named, arms_of
 from raglift.index import fusion_stage
+from raglift.index.backend import IN_TORCH, Choice, read_choice
 from raglift.index.bm25 import Bm25
 from raglift.index.dense import Dense
 from raglift.index.first_stage import FirstStage
@@ -28,6 +30,7 @@ from raglift.models.device import Runtime, resolve
 from raglift.models.embedding import LiftEmbedding
 from raglift.models.find import find_model
 from raglift.models.llm import LiftLLM
+from raglift.models.query_memory import QueryMemory
 from raglift.plugins import nearest
 from raglift.progress import Progress
 from raglift.records import Target
@@ -39,6 +42,7 @@ from raglift.training.outcome import Outcome, read_outcome
 from raglift.workspace import is_held
 
 if TYPE_CHECKING:
+    from raglift.serve.support import Support
     from raglift.serve.update import Account
 
 
@@ -226,8 +230,23 @@ class RunResult:
         """`store`, opened once more: a change of it changes no other."""
         return FaissStore.open(self.artifact(self._store_stage(which)).path)
 
+    def backend(self, which: str) -> Choice:
+        """What encodes the passages of the "base" or the "tuned" index, and what it was compared with.
+
+        Raises:
+            UserError: The index is missing, or a file of it is damaged.
+        """
+        if self.config.index.backend == IN_TORCH.backend:
+            return IN_TORCH  # without checking the index's files
+        return read_choice(self.artifact(f"index_{which}").path)
+
     def _store_stage(self, which: str) -> str:
         return "nudge" if which == "tuned" and self.config.index.nudge else f"index_{which}"
+
+    @property
+    def questions_stage(self) -> str:
+        """The stage whose questions the run goes on with."""
+        return "synthesis" if self.config.synthesis.review is None else "review"
 
     @property
     def served_keys(self) -> dict[str, str]:
@@ -275,6 +294,12 @@ class RunResult:
         account = update(self, allow_empty, display)
         self.__dict__.pop("_current", None)
         return account
+
+    def judge(self, llm: LLM | str, **settings: Any) -> dict[str, Any]:
+        """What a language model says of the arms' answers, once it is tested; see `raglift.serve.judge.judge_with`."""
+        from raglift.serve.judge import judge_with
+
+        return judge_with(self, llm, **settings)
 
     @cached_property
     def bm25(self) -> Bm25:
@@ -338,14 +363,24 @@ class RunResult:
         top_k = top_k or self.config.retrieval.top_k
         if chosen.retrieval == "none":
             raise UserError(f"The arm {chosen.name!r} does not retrieve.", "It answers from memory.")
-        nodes = self._served_store("base" if chosen.embedding == "none" else chosen.embedding).get_nodes()
-        found = LiftRetriever(self._first_stage(chosen), {node.node_id: node for node in nodes}, top_k)
+        nodes = self._served_store("base" if chosen.embedding == "none" else chosen.embedding).by_id()
+        found = LiftRetriever(self._first_stage(chosen), nodes, top_k)
         if chosen.transform:
             write = by_generator(self.models.generator("base"), self.config.seed)
             return found.with_transform(self.models.transforms[chosen.transform], write)
         if self.config.rerank is None or not chosen.reranked or self.models.reranker() is None:
             return found
         return found.with_reranker(self.reranker(chosen.name, top_k), self.config.rerank.depth)
+
+    def support(self, checker: str = "trained", display: Progress | None = None) -> Support:
+        """How much of what the arms answered their passages support; see `raglift.serve.support.check_support`.
+
+        Raises:
+            UserError: The run answered no question, or its documents give too few claims to learn from.
+        """
+        from raglift.serve.support import check_support
+
+        return check_support(self, checker, display)
 
     def reranker(self, arm: str | None = None, top_k: int | None = None) -> LiftReranker:
         """The arm's reranker, which keeps `top_k` passages, as many as the language model reads by default.
@@ -369,7 +404,7 @@ class RunResult:
         """What finds the arm's passages, before they are put in another order."""
         which, dense = chosen.embedding, None
         if which != "none":
-            dense = Dense.of_store(self.models.encoder(which), self._served_store(which))
+            dense = Dense.of_store(QueryMemory(self.models.encoder(which)), self._served_store(which))
         words = self.bm25 if self._current is None else self._current.bm25
         bm25 = None if chosen.retrieval == "dense" else words
         found = FirstStage(dense, bm25, self.config.retrieval.depth)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,14 +11,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from raglift.corpus.changes import Changes, brought_up, changes
-from raglift.corpus.chunking import cut_documents
+from raglift.corpus.chunking import chunk_documents
 from raglift.corpus.stage import Corpus, read_again
 from raglift.errors import UserError
+from raglift.index.backend import GRAPHS, source_of
 from raglift.index.bm25 import Bm25
-from raglift.index.encoding import Source, add_chunks
+from raglift.index.encoding import add_chunks
 from raglift.index.stage import build_approximate
 from raglift.index.store import FaissStore
-from raglift.index.vector_cache import VectorCache
+from raglift.index.vector_cache import FOLDER
 from raglift.progress import Progress
 from raglift.records import Chunk, Document
 from raglift.serve.current import WHICH, Content, read_current, write_current
@@ -165,7 +165,7 @@ def _cut(run: RunResult, found: Changes, display: Progress) -> list[Chunk]:
     if not documents:
         return []
     with display.stage("cutting documents into chunks", len(documents), "documents") as bar:
-        return cut_documents(
+        return chunk_documents(
             documents,
             settings.chunk_tokens,
             settings.chunk_overlap,
@@ -178,17 +178,11 @@ def _cut(run: RunResult, found: Changes, display: Progress) -> list[Chunk]:
 def _added(run: RunResult, which: str, store: FaissStore, chunks: list[Chunk], display: Progress) -> int:
     if not chunks:
         return 0
-    with _cache(run, which, display) as cache:
-        return add_chunks(store, chunks, Source(run.models.encoder(which), cache, which), display)
-
-
-@contextmanager
-def _cache(run: RunResult, which: str, display: Progress) -> Iterator[VectorCache]:
-    if run.config.runtime.vector_cache:
-        yield run.models.vector_cache(which, run.workspace, display.warn)
-        return
     with TemporaryDirectory() as folder:
-        yield run.models.vector_cache(which, Path(folder), display.warn)
+        caches = run.workspace / FOLDER if run.config.runtime.vector_cache else Path(folder)
+        passages = run.models.passages(which, caches, display.warn)
+        source = source_of(run.backend(which), [chunk.text for chunk in chunks], passages, Path(folder) / GRAPHS)
+        return add_chunks(store, chunks, source, display)
 
 
 def _in_order(documents: list[Document], chunks: list[Chunk]) -> list[Chunk]:

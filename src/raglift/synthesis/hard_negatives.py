@@ -33,12 +33,15 @@ class Miner:
     """Chooses the hard negatives of pairs.
 
     Args:
-        questions: Those that the pairs are made of: what answers one of them answers all that ask the same.
-        count: Most negatives a pair.
+        questions: Those that pairs are made of: what answers one of them answers all that ask the same.
+        count: Most negatives a pair, those that it was given among them.
         ceiling: Share of the positive's score that no negative may exceed.
+        given: Further pairs, whose passages may be no chunks; their passages too answer all that ask the same.
     """
 
-    def __init__(self, corpus: Corpus, questions: Sequence[QAPair], count: int, ceiling: float) -> None:
+    def __init__(
+        self, corpus: Corpus, questions: Sequence[QAPair], count: int, ceiling: float, given: Sequence[Pair] = ()
+    ) -> None:
         self._corpus = corpus
         self._count = count
         self._ceiling = ceiling
@@ -46,18 +49,24 @@ class Miner:
         self._asked: defaultdict[str, list[QAPair]] = defaultdict(list)
         for question in questions:
             self._asked[asked(question.question)].append(question)
+        self._passages: defaultdict[str, set[str]] = defaultdict(set)
+        for pair in given:
+            self._passages[asked(pair.query)].add(pair.chunk_id)
 
     def mine(self, pair: Pair, ranking: Ranking) -> Pair:
         """The pair with its hard negatives, and with what else of the ranking must not be held wrong.
 
         Negatives stand past the positive, below the ceiling, and do not answer the question; where the positive is not
-        in the ranking at all, nothing is known to stand past it, and there are none.
+        in the ranking at all, nothing is known to stand past it, and there are none. Negatives that the pair has stay,
+        and stand first.
         """
         right = self._right(pair)
         limit: float | None = None
-        negatives: list[str] = []
+        negatives = list(pair.negative_ids)
         spared = set(right)
         for chunk_id, score in ranking:
+            if chunk_id in pair.negative_ids:
+                continue
             if chunk_id == pair.chunk_id:
                 limit = min(score, self._ceiling * score)
             elif self._corpus.split_of[self._chunks[chunk_id].document_id] != "train":
@@ -66,13 +75,14 @@ class Miner:
                 spared.add(chunk_id)
             elif len(negatives) < self._count and not self._repeats(chunk_id, negatives):
                 negatives.append(chunk_id)
-        texts = tuple(self._corpus.text_of[chunk_id] for chunk_id in negatives)
+        mined = [self._corpus.text_of[chunk_id] for chunk_id in negatives[len(pair.negatives) :]]
+        texts = (*pair.negatives, *mined)
         return replace(pair, negatives=texts, negative_ids=tuple(negatives), spared=tuple(sorted(spared)))
 
     def _right(self, pair: Pair) -> set[str]:
         """The evidence of all that ask the same, and what repeats it."""
         evidence = {item.chunk_id for question in self._asked[asked(pair.query)] for item in question.evidence}
-        own = {chunk_id for chunk_id in evidence if chunk_id} | {pair.chunk_id}
+        own = {chunk_id for chunk_id in evidence if chunk_id} | {pair.chunk_id} | self._passages[asked(pair.query)]
         return own.union(*(self._corpus.similar.get(chunk_id, ()) for chunk_id in own))
 
     def _answers(self, pair: Pair, chunk: Chunk) -> bool:
@@ -90,7 +100,7 @@ class Miner:
     def _repeats(self, chunk_id: str, others: Sequence[str]) -> bool:
         same = self._corpus.similar.get(chunk_id, set())
         text = self._corpus.text_of[chunk_id]
-        return any(other in same or self._corpus.text_of[other] == text for other in others)
+        return any(other in same or self._corpus.text_of.get(other) == text for other in others)
 
 
 def build(
@@ -100,6 +110,7 @@ def build(
     encoder: Encoder,
     store: FaissStore,
     job: Job,
+    given: Sequence[Pair] = (),
 ) -> None:
     """Write the dataset `pairs` (with negatives, their ids, and what is spared) and funnel.json.
 
@@ -107,10 +118,12 @@ def build(
         questions: The synthetic questions of every split; those of the train split make the pairs.
         encoder: The base embedding model.
         store: The base index.
+        given: Pairs that stand beside these. What is mined for them stands past their own passage in the base index,
+            so that one whose passage is no chunk keeps the negatives that it has.
     """
     trained = [question for question in questions if question.split == "train"]
-    pairs = embedding_pairs(trained, corpus)
-    miner = Miner(corpus, trained, settings.hard_negatives, settings.hard_negative_ceiling)
+    pairs = [*embedding_pairs(trained, corpus), *given]
+    miner = Miner(corpus, trained, settings.hard_negatives, settings.hard_negative_ceiling, given)
     found: list[Pair] = []
     with job.display.stage("mining hard negatives", len(pairs), "pairs") as bar:
         for start in range(0, len(pairs), _BLOCK):
@@ -131,7 +144,7 @@ def build(
 def save_pairs(pairs: Sequence[Pair], folder: Path) -> None:
     """Write the pairs as a dataset; a column that is empty in all of them would change the bytes of every set."""
     rows = [asdict(pair) for pair in pairs]
-    for column in ("also", "scores"):
+    for column in ("also", "scores", "given"):
         if not any(row[column] for row in rows):
             for row in rows:
                 del row[column]
@@ -150,6 +163,7 @@ def load_pairs(folder: Path) -> list[Pair]:
             tuple(row["spared"]),
             tuple(row.get("also", ())),
             tuple(row.get("scores", ())),
+            row.get("given", 0),
         )
         for row in load(folder, "pairs")
     ]

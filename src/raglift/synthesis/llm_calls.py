@@ -64,7 +64,7 @@ class Caller:
         self._warned = False
         self._retrying = AsyncRetrying(
             stop=stop_after_attempt(writer.settings.retries + 1),
-            wait=_wait,
+            wait=backoff,
             retry=retry_if_exception(is_transient),
             before_sleep=self._again,
             reraise=True,
@@ -139,7 +139,8 @@ class Caller:
         return Reply(text, usage, _was_cut(response.raw))
 
 
-def _wait(state: RetryCallState) -> float:
+def backoff(state: RetryCallState) -> float:
+    """Seconds before the next attempt: doubled every time, at least what the server asks for, at most a minute."""
     # Made at every call, as tests shorten the wait.
     waited = (wait_exponential(multiplier=FIRST_WAIT, max=_LONGEST_WAIT) + wait_random(0, FIRST_WAIT))(state)
     error = state.outcome.exception() if state.outcome else None

@@ -10,12 +10,10 @@ from raglift.artifacts import WORK, write_json
 from raglift.config import SynthesisConfig
 from raglift.corpus.stage import Corpus
 from raglift.errors import UserError
-from raglift.index.bm25 import Bm25
 from raglift.index.ranking import Ranking, dense_rankings
-from raglift.index.store import FaissStore
+from raglift.index.searchable import Searchable
 from raglift.job import Job
 from raglift.journal import Journal
-from raglift.models.encoder import Encoder
 from raglift.models.generation import Generator
 from raglift.progress import Progress
 from raglift.records import QAPair, write_jsonl
@@ -50,22 +48,20 @@ def build(
     corpus: Corpus,
     examples: HumanExamples,
     writers: Writers,
-    encoder: Encoder,
-    store: FaissStore,
+    base: Searchable,
     job: Job,
 ) -> None:
     """Write questions.jsonl (`QAPair`) and funnel.json into the job's folder.
 
     Args:
         examples: People's examples, which show the writer what to write and which no question may repeat.
-        encoder: The base embedding model, which with BM25 says whether a question finds its passage.
-        store: The base index.
+        base: Says whether a question finds its passage, by vector or by word.
     """
     asking, shown = with_examples(asking_of(settings), examples, job.seed)
     assignments, left_out = planned(settings, corpus, job.seed, examples)
     rules = rules_of(settings, corpus, examples)
     written, notes = _written(settings, asking, assignments, rules, writers, job)
-    candidates = _candidates(written, asking.kinds, corpus, encoder, store, job.display)
+    candidates = _candidates(written, asking.kinds, corpus, base, job.display)
     candidates = with_guesses(candidates, rules, settings.batch_size, writers.local, writers.llm, job)
     with job.display.stage("filtering questions", len(candidates), "questions") as bar:
         pairs, dropped = accept(candidates, rules, corpus, bar.advance)
@@ -155,8 +151,7 @@ def _candidates(
     written: Sequence[Written],
     kinds: Mapping[str, QuestionKind],
     corpus: Corpus,
-    encoder: Encoder,
-    store: FaissStore,
+    base: Searchable,
     display: Progress,
 ) -> list[Candidate]:
     """The written questions with the rank of their own passage, or of any passage that repeats its text; of two own
@@ -164,8 +159,8 @@ def _candidates(
     questions = [item.question for item in written]
     chunks = corpus.chunks
     with display.stage("looking for each question's passage", len(questions), "questions") as bar:
-        dense = dense_rankings(store, encoder.encode(questions, "query", bar.advance), _DEPTH)
-    sparse = Bm25([chunk.id for chunk in chunks], [chunk.text for chunk in chunks]).rankings(questions, _DEPTH)
+        dense = dense_rankings(base.store, base.encoder.encode(questions, "query", bar.advance), _DEPTH)
+    sparse = base.bm25.rankings(questions, _DEPTH)
     split = {chunk.id: corpus.split_of[chunk.document_id] for chunk in chunks}
     passages = {chunk.id: chunk.text for chunk in chunks}
     found = []

@@ -9,13 +9,13 @@ from raglift import plugins
 from raglift.artifacts import WORK, write_json
 from raglift.config import PluginSpec
 from raglift.corpus.stage import Corpus
-from raglift.index.store import FaissStore
+from raglift.index.bm25 import Bm25
+from raglift.index.searchable import Searchable
 from raglift.job import Job
 from raglift.journal import Journal
 from raglift.models.device import Runtime
-from raglift.models.encoder import Encoder
 from raglift.synthesis.hard_negatives import save_pairs
-from raglift.training.pairs import Pair
+from raglift.training.pairs import Pair, passages_by_id
 from raglift.training.teachers._base import Classroom, Teacher
 
 VERSION = 1
@@ -39,8 +39,7 @@ def build(
     spec: PluginSpec,
     pairs: Sequence[Pair],
     corpus: Corpus,
-    encoder: Encoder,
-    store: FaissStore,
+    base: Searchable,
     runtime: Runtime,
     job: Job,
 ) -> None:
@@ -49,12 +48,11 @@ def build(
     What is scored is in a journal before the next block begins; an interrupted stage goes on from there.
 
     Args:
-        encoder: The base embedding model.
-        store: The base index.
+        base: What a teacher may ask beside its own model.
     """
     asked = [row for row, pair in enumerate(pairs) if pair.negatives]
     journal = Journal(job.out / WORK / "scores.jsonl")
-    room = Classroom([c.id for c in corpus.chunks], [c.text for c in corpus.chunks], encoder, store, runtime)
+    room = _room(pairs, corpus, base, runtime)
     score = None
     scored = list(pairs)
     with job.display.stage(f"scoring passages with {spec.name}", len(asked), "questions") as bar:
@@ -70,3 +68,14 @@ def build(
     save_pairs(scored, job.out / "pairs")
     funnel = [{"stage": "teacher", "reason": "questions scored by the teacher", "count": len(asked)}]
     write_json(job.out / "funnel.json", funnel)
+
+
+def _room(pairs: Sequence[Pair], corpus: Corpus, base: Searchable, runtime: Runtime) -> Classroom:
+    """The chunks, and beside them the passages of pairs that are none, so that words are weighed among all of them."""
+    ids, texts = [chunk.id for chunk in corpus.chunks], [chunk.text for chunk in corpus.chunks]
+    known = set(ids)
+    further = {name: text for name, text in passages_by_id(pairs).items() if name not in known}
+    if further:
+        ids, texts = [*ids, *further], [*texts, *further.values()]
+        base = replace(base, bm25=Bm25(ids, texts, base.bm25.language))
+    return Classroom(ids, texts, base, runtime)

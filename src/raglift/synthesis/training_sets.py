@@ -34,6 +34,7 @@ from raglift.synthesis.quoting import evidence_quote
 from raglift.synthesis.words import holds
 from raglift.training.examples import Example
 from raglift.training.pairs import Pair
+from raglift.training.provenance import EMBEDDING_PAIRS
 
 VERSION = 4
 disable_progress_bars()
@@ -216,7 +217,7 @@ def build(
     plain = [{"query": pair.query, "passage": pair.passage, "chunk_id": pair.chunk_id} for pair in pairs]
     for name, rows in (("pairs", plain), ("examples", list(map(asdict, examples))), ("dev", list(map(asdict, dev)))):
         save(rows, job.out / name)
-    counts["pairs for the embedding model"] = len(pairs)
+    counts[EMBEDDING_PAIRS] = len(pairs)
     counts["development questions for the language model"] = len(dev)
     funnel = [{"stage": "training sets", "reason": reason, "count": count} for reason, count in sorted(counts.items())]
     write_json(job.out / "funnel.json", funnel)

@@ -34,7 +34,7 @@ _SCORES = {
     "rerank": "mean nDCG@10 of passages put in order, people's questions and raglift's counting equally as sets",
     "llm": "mean token F1 plus a quarter of Youden's J of abstaining",
 }
-_WITHOUT_SETTINGS = {"model", "strategies", "objective", *WHICH}
+_WITHOUT_SETTINGS = {"model", "strategies", "objective", "pairs", "train_on", *WHICH}
 
 
 def write_card(

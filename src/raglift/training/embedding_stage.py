@@ -98,7 +98,7 @@ class DevRanking:
 class DevScore:
     """The development questions' score (`DevRanking`) of a model.
 
-    The whole corpus is encoded, exactly as the index stage will do it.
+    The whole corpus is encoded, exactly as the index stage does it in torch.
     """
 
     def __init__(self, sets: Sequence[Sequence[QAPair]], corpus: Corpus, runtime: Runtime, display: Progress) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +20,10 @@ from raglift.training.columns import Columns
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A query and the passage that answers it; `chunk_id` names the passage.
+    """A query and the passage that answers it; `chunk_id` names the passage, by its text where it is no chunk.
 
-    `negatives` are texts of passages that do not answer it, the hardest first, and `negative_ids` their chunks.
+    `negatives` are texts of passages that do not answer it, the hardest first, and `negative_ids` name them. The first
+    `given` of them are said to be wrong by whoever made the pair, and stay however much they are like its passage.
     `spared` names the chunks that are not to be held wrong for the query: right ones, and too likely right ones.
     `also` names the other passages of a query with several, each of which has a pair of its own.
     `scores` are a teacher's, of the passage and then of each of the negatives; empty where none was asked.
@@ -36,6 +37,16 @@ class Pair:
     spared: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     scores: tuple[float, ...] = ()
+    given: int = 0
+
+
+def passages_by_id(pairs: Iterable[Pair]) -> dict[str, str]:
+    """The texts of the pairs' passages and negatives, by the names that they have there."""
+    return {
+        name: text
+        for pair in pairs
+        for name, text in ((pair.chunk_id, pair.passage), *zip(pair.negative_ids, pair.negatives, strict=True))
+    }
 
 
 def asked(query: str) -> str:
@@ -81,7 +92,8 @@ def hard_columns(rows: Sequence[Pair], similar: Mapping[str, AbstractSet[str]]) 
     """The hard negatives of a batch: the first of every pair, then the second of every pair, and so on.
 
     Every passage of a batch is wrong for all of its queries but its own, so a negative that must be spared by one of
-    them is left out, and none stands twice. Columns may therefore be shorter than the batch, and empty ones are gone.
+    them is left out, and none stands twice; against one that is `given` its own query has no say. Columns may therefore
+    be shorter than the batch, and empty ones are gone.
     Which pairs share a batch does not depend on their hard negatives.
 
     Args:
@@ -97,15 +109,25 @@ Place = tuple[int, str]
 
 def _hard_places(rows: Sequence[Pair], similar: Mapping[str, AbstractSet[str]]) -> list[list[Place]]:
     """`hard_columns` with the row of each text's query."""
-    spared = {
-        chunk_id for pair in rows for own in (pair.chunk_id, *pair.spared) for chunk_id in (own, *similar.get(own, ()))
-    }
+    spared = [
+        {chunk_id for own in (pair.chunk_id, *pair.also, *pair.spared) for chunk_id in (own, *similar.get(own, ()))}
+        for pair in rows
+    ]
+    by_any = set[str]().union(*spared)
+
+    def stays(row: int, rank: int) -> bool:
+        name = rows[row].negative_ids[rank]
+        if name not in by_any:
+            return True
+        others = (found for place, found in enumerate(spared) if place != row)
+        return rank < rows[row].given and not any(name in found for found in others)
+
     present = {pair.passage for pair in rows}
     columns: list[list[Place]] = []
     for rank in range(max((len(pair.negatives) for pair in rows), default=0)):
         column = []
         for row, pair in enumerate(rows):
-            if rank < len(pair.negatives) and pair.negative_ids[rank] not in spared:
+            if rank < len(pair.negatives) and stays(row, rank):
                 if pair.negatives[rank] not in present:
                     column.append((row, pair.negatives[rank]))
                 present.add(pair.negatives[rank])

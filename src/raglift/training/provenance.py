@@ -13,16 +13,20 @@ from raglift.config import SynthesisConfig
 from raglift.corpus.stage import Corpus
 from raglift.records import QAPair, content_id, read_jsonl
 
-_COUNTED = {"embedding": ("hard_negatives",), "llm": ("training_sets",), "rerank": ("rerank_lists",)}
+_COUNTED = {"embedding": ("pairs", "hard_negatives"), "llm": ("training_sets",), "rerank": ("rerank_lists",)}
 """Target -> the stages between questions and training whose counts belong to it."""
-_OF_ANOTHER = "pairs for the embedding model"
+EMBEDDING_PAIRS = "pairs for the embedding model"
+"""What the training sets' funnel calls the pairs of synthetic questions: no data of the other trainings."""
 
 
-def describe(folders: Mapping[str, Path], corpus: Corpus, synthesis: SynthesisConfig, target: str) -> dict[str, Any]:
+def describe(
+    folders: Mapping[str, Path], corpus: Corpus, synthesis: SynthesisConfig, target: str, learned: bool = True
+) -> dict[str, Any]:
     """The data of a run's training: `facts` by name, and `questions`, a row for each origin and kind.
 
     Args:
         folders: Stage -> its artifact's folder, of the stages before the training.
+        learned: Whether the synthetic questions of the train split were learned from.
     """
     reviewed = "review" in folders
     questions = read_jsonl(folders["review" if reviewed else "synthesis"] / "questions.jsonl", QAPair)
@@ -40,8 +44,9 @@ def describe(folders: Mapping[str, Path], corpus: Corpus, synthesis: SynthesisCo
     for stage in _COUNTED.get(target, ()):
         if stage in folders:
             rows = _funnel(folders[stage])
-            facts |= {row["reason"]: row["count"] for row in rows if row["reason"] != _OF_ANOTHER}
-    return {"facts": facts, "questions": question_rows([*corpus.human, *questions])}
+            facts |= {row["reason"]: row["count"] for row in rows if row["reason"] != EMBEDDING_PAIRS}
+    counted = [question for question in questions if learned or question.split != "train"]
+    return {"facts": facts, "questions": question_rows([*corpus.human, *counted])}
 
 
 def question_rows(questions: Sequence[QAPair]) -> list[dict[str, Any]]:

@@ -2,43 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-
-from rouge_score.rouge_scorer import RougeScorer
-
-from raglift.evaluation.metrics._base import ReferenceMetric
-
-# Kana, Han, Thai, Lao, Tibetan, Burmese and Khmer are written without spaces: every character is a token.
-_UNSPACED = re.compile(
-    "([\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])"
-)
+from raglift.evaluation.metrics._rouge import Rouge
 
 
-class UnicodeTokenizer:
-    """Lower-cased runs of letters, marks and digits of any script.
-
-    rouge_score's own tokenizer deletes all but a-z and 0-9, which leaves nothing of most languages. On ASCII text
-    the two agree.
-    """
-
-    def tokenize(self, text: str) -> list[str]:
-        """The tokens, in order. Composed and decomposed spellings give the same ones."""
-        lowered = unicodedata.normalize("NFC", text.lower())
-        kept = "".join(char if unicodedata.category(char)[0] in "LMN" else " " for char in lowered)
-        return _UNSPACED.sub(r" \1 ", kept).split()
-
-
-class RougeL(ReferenceMetric):
-    """ROUGE-L's F-measure without stemming (Lin 2004), by the rouge_score package."""
+class RougeL(Rouge):
+    """ROUGE-L: words that both have in the same order, gaps allowed (Lin 2004, section 3)."""
 
     name = "rouge_l"
-
-    def __init__(self) -> None:
-        self._scorer = RougeScorer(["rougeL"], use_stemmer=False, tokenizer=UnicodeTokenizer())
-
-    def compare(self, answer: str, reference: str) -> float:
-        return float(self._scorer.score(reference, answer)["rougeL"].fmeasure)
+    kind = "rougeL"
 
 
 PLUGIN = RougeL()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raglift.evaluation.metrics._base import Embed, ResponseMetric, Value, references, unscored
+from raglift.evaluation.metrics._base import Embed, Reply, ResponseMetric, Value, references, unscored
 from raglift.records import QAPair
 
 
@@ -19,8 +19,8 @@ class SemanticSimilarity(ResponseMetric):
 
     name = "semantic_similarity"
 
-    def score(self, questions: Sequence[QAPair], answers: Sequence[str | None], embed: Embed) -> list[Value]:
-        pairs = list(zip(questions, answers, strict=True))
+    def score(self, questions: Sequence[QAPair], replies: Sequence[Reply], embed: Embed) -> list[Value]:
+        pairs = [(question, reply.text) for question, reply in zip(questions, replies, strict=True)]
         wanted = [
             (answer, question)
             for question, answer in pairs

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from raglift.errors import UserError
-from raglift.evaluation.metrics._base import Embed, ResponseMetric, Value, references, unscored
+from raglift.evaluation.metrics._base import Embed, Reply, ResponseMetric, Value, references, unscored
 from raglift.records import QAPair
 
 
@@ -23,12 +23,13 @@ class StringPresence(ResponseMetric):
 
     name = "string_presence"
 
-    def score(self, questions: Sequence[QAPair], answers: Sequence[str | None], embed: Embed) -> list[Value]:
+    def score(self, questions: Sequence[QAPair], replies: Sequence[Reply], embed: Embed) -> list[Value]:
         """One value a question, in order.
 
         Raises:
             UserError: ragas cannot be imported.
         """
+        answers = [reply.text for reply in replies]
         missing = [unscored(question, answer) for question, answer in zip(questions, answers, strict=True)]
         wanted = [
             (place, reference, answer)

@@ -14,7 +14,7 @@ class Size:
     """How much there is to learn from.
 
     Attributes:
-        pairs: Questions with their passages, of the train split.
+        pairs: Questions with their passages, of the train split or given.
         passages: Passages of the train split.
     """
 

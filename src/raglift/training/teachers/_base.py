@@ -8,10 +8,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from raglift.index.bm25 import Bm25
-from raglift.index.store import FaissStore
+from raglift.index.searchable import Searchable
 from raglift.models.device import Runtime
-from raglift.models.encoder import Encoder
 from raglift.training.pairs import Pair
 
 Score = Callable[[Sequence[Pair]], list[tuple[float, ...]]]
@@ -23,21 +21,15 @@ class Classroom:
     """What a teacher may use beside its own model.
 
     Attributes:
-        ids: Of the corpus's chunks, in the order of the index's rows.
-        texts: Of the same chunks.
-        encoder: The base embedding model.
-        store: The index that it made of the chunks.
+        ids: Of the corpus's chunks, in the order of the index's rows, and then of other passages of the pairs.
+        texts: Of the same.
+        base: The base embedding model, its index of the chunks, and BM25 over all of the texts.
     """
 
     ids: Sequence[str]
     texts: Sequence[str]
-    encoder: Encoder
-    store: FaissStore
+    base: Searchable
     runtime: Runtime
-
-    def bm25(self) -> Bm25:
-        """BM25 over the chunks."""
-        return Bm25(self.ids, self.texts)
 
 
 class Teacher(BaseModel):

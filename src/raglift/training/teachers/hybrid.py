@@ -30,20 +30,20 @@ class Hybrid(Teacher):
 
     def begin(self, room: Classroom) -> Score:
         """Index the chunks for BM25."""
-        bm25, row_of = room.bm25(), {chunk_id: row for row, chunk_id in enumerate(room.ids)}
+        base, row_of = room.base, {chunk_id: row for row, chunk_id in enumerate(room.ids)}
 
         def score(pairs: Sequence[Pair]) -> list[tuple[float, ...]]:
-            vectors = room.encoder.encode([pair.query for pair in pairs], "query")
+            vectors = base.encoder.encode([pair.query for pair in pairs], "query")
             best = np.maximum(
-                room.store.search(vectors, 1)[1][:, 0], -0.99
+                base.store.search(vectors, 1)[1][:, 0], -0.99
             )  # the opposite of all there is: no division by 0
             texts = [[pair.passage, *pair.negatives] for pair in pairs]
-            passages = room.encoder.encode([text for row in texts for text in row], "passage")
+            passages = base.encoder.encode([text for row in texts for text in row], "passage")
             found, start = [], 0
             for row, (pair, own) in enumerate(zip(pairs, texts, strict=True)):
                 cosines = passages[start : start + len(own)] @ vectors[row]
                 start += len(own)
-                words = bm25.scores(pair.query)
+                words = base.bm25.scores(pair.query)
                 lexical = words[[row_of[chunk_id] for chunk_id in (pair.chunk_id, *pair.negative_ids)]]
                 dense = (cosines + 1) / (best[row] + 1)
                 sparse = lexical / (words.max() or 1.0)

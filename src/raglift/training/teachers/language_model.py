@@ -77,7 +77,7 @@ class LanguageModelTeacher(Teacher):
             raise UserError(
                 f"{self.model!r} cannot teach.",
                 f"A question with a passage takes {len(ids):,} of its tokens; it reads {window:,}.",
-                "Lower corpus.chunk_tokens, or name a language model with a longer context.",
+                "Lower corpus.chunk_tokens (or shorten those of embedding.pairs), or name one with a longer context.",
             )
         return ids
 

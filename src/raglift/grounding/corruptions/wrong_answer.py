@@ -1,0 +1,26 @@
+"""The answer to another question."""
+
+from __future__ import annotations
+
+import random
+from typing import ClassVar
+
+from raglift.grounding.corruptions._base import Corruption, Elsewhere
+
+
+class WrongAnswer(Corruption):
+    """A question gets the answer to another question about the same document."""
+
+    about: ClassVar[str] = "the answer is that to another question"
+
+    def corrupt(self, claim: str, passage: str, elsewhere: Elsewhere, chance: random.Random) -> str | None:
+        """See `Corruption`."""
+        question, mark, answer = claim.rpartition("? ")
+        if not mark:
+            return None
+        known = answer.lower()
+        others = [each for each in elsewhere.answers if each.lower() not in known and known not in each.lower()]
+        return f"{question}? {chance.choice(others)}" if others else None
+
+
+PLUGIN = WrongAnswer()

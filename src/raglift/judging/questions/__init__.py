@@ -1,0 +1,1 @@
+"""What a judge is asked, one file a question."""
