@@ -9,13 +9,16 @@ from typing import Any
 
 import ir_measures
 import pytest
+from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.response.schema import Response, StreamingResponse
 from llama_index.core.query_engine import CustomQueryEngine
+from llama_index.core.schema import NodeWithScore
 
 import raglift
 from raglift.errors import UserError
 from raglift.evaluation.reasons import NO_RANKING
 from raglift.evaluation.statistics import Resampling, compare
+from raglift.index.retriever import LiftRetriever
 from raglift.records import Answered, QAPair, Score, read_jsonl
 from tests.assess.conftest import SETTINGS, Rows, ScriptedEngine, ScriptedRetriever, node
 
@@ -255,3 +258,41 @@ def test_metrics_keep_their_own_scales(rows: Rows) -> None:
         "citation_precision",
     }
     assert "answer_length" in str(found)
+
+
+class FewAtOnce(LiftRetriever):
+    """A retriever of raglift's that says how many questions it was put at once, and fails on some."""
+
+    def __init__(self, script: dict[str, list[str]], failing: str = "") -> None:
+        BaseRetriever.__init__(self)
+        self.script, self.failing, self.batches = script, failing, list[list[str]]()
+
+    def retrieve_batch(self, questions: Any) -> list[list[NodeWithScore]]:
+        texts = [asked if isinstance(asked, str) else asked.query_str for asked in questions]
+        self.batches.append(texts)
+        if self.failing in texts:
+            raise RuntimeError("a vector is missing")
+        return [[NodeWithScore(node=node(name, document=name), score=1.0) for name in self.script[t]] for t in texts]
+
+
+def test_raglifts_own_retriever_is_put_many_questions_at_once(rows: Rows) -> None:
+    script = {f"Where is {i}?": [f"{i % 30}.md"] for i in range(40)}
+    batched, single = FewAtOnce(script), ScriptedRetriever(script)
+    found = evaluate(batched, rows(40))
+    assert [len(batch) for batch in batched.batches] == [32, 8]
+    assert values(found, "engine", "nDCG@10") == values(evaluate(single, rows(40)), "engine", "nDCG@10")
+
+
+def test_a_question_on_which_a_batch_fails_is_found_and_the_others_count(rows: Rows) -> None:
+    retriever = FewAtOnce({f"Where is {i}?": [f"{i}.md"] for i in range(5)}, failing="Where is 3?")
+    found = values(evaluate(retriever, rows(5)), "engine", "R@5")
+    assert found == {"q0": 1.0, "q1": 1.0, "q2": 1.0, "q3": None, "q4": 1.0}
+
+
+def test_what_was_cut_off_is_put_in_the_batches_of_a_call_that_was_not(rows: Rows, tmp_path: Path) -> None:
+    script = {f"Where is {i}?": [f"{i}.md"] for i in range(40)}
+    evaluate(FewAtOnce(script, failing="Where is 35?"), rows(40), folder=tmp_path)
+    again = FewAtOnce(script)
+    found = evaluate(again, rows(40), folder=tmp_path)
+    assert again.batches == [[f"Where is {i}?" for i in range(32, 40)]]
+    assert len(found.answered) == 40

@@ -14,6 +14,7 @@ from llama_index.core.llms import LLM
 from llama_index.core.schema import TextNode
 
 from raglift import plugins
+from raglift.index.retriever import LiftRetriever
 from raglift.index.store import FaissStore
 from raglift.models.device import Runtime
 from raglift.models.embedding import LiftEmbedding
@@ -127,6 +128,16 @@ def test_our_query_engine_answers_as_the_batch_does(llm: LiftLLM, index: VectorS
     batched = llm.generator.generate(prompts, Sampling(8))
     assert [str(response) for response in responses] == [text.strip() for text in batched]
     assert str(asyncio.run(engine.aquery(QUESTIONS[0][0]))) == str(responses[0])
+
+
+def test_our_query_engine_answers_many_questions_as_it_answers_each(llm: LiftLLM, index: VectorStoreIndex) -> None:
+    questions = [question for question, _ in QUESTIONS]
+    for retriever in (index.as_retriever(similarity_top_k=3), LiftRetriever.from_index(index, top_k=3), None):
+        engine = LiftQueryEngine(retriever=retriever, llm=llm, prompt=GROUNDED)
+        alone, together = [engine.query(question) for question in questions], engine.query_batch(questions)
+        assert [str(response) for response in together] == [str(response) for response in alone]
+        nodes = [[found.node.node_id for found in response.source_nodes] for response in together]
+        assert nodes == [[found.node.node_id for found in response.source_nodes] for response in alone]
 
 
 def test_our_query_engine_answers_without_passages_too(llm: LiftLLM) -> None:

@@ -14,15 +14,19 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore
 
 from raglift.errors import UserError
+from raglift.index.retriever import LiftRetriever
 from raglift.journal import Journal
 from raglift.progress import Progress
 from raglift.records import QAPair, content_id
+from raglift.serve.engine import LiftQueryEngine
 
 Engine: TypeAlias = BaseQueryEngine | BaseRetriever
 
 _NAMING = ("document_id", "doc_id", "ref_doc_id", "id", "_id", "source", "file_path", "file_name", "path", "url")
 """Keys of a node's metadata that readers put a document's name under."""
 _LONGEST_REASON = 300
+_AT_ONCE = 32
+"""Questions that raglift's own engines are put at once."""
 
 
 class HopelessError(UserError):
@@ -65,7 +69,8 @@ class Asking:
 
     Attributes:
         folder: Where replies are kept as they come, so that the same call goes on from there; None: nowhere.
-        workers: Questions at once; above 1 only for engines that may be called from several threads.
+        workers: Questions at once; above 1 only for engines that may be called from several threads. raglift's own
+            work in batches, whatever it says.
     """
 
     folder: Path | None = None
@@ -113,14 +118,14 @@ def _ask(name: str, engine: Engine, questions: Sequence[QAPair], asking: Asking,
     replies: dict[str, Reply] = {}
     if journal is not None:
         replies = {q.id: _from_json(journal[units[q.id]]) for q in questions if units[q.id] in journal}
-    left = [question for question in questions if question.id not in replies]
     try:
         with display.stage(f"asking {name}", len(questions), "questions", done=len(replies)) as bar:
-            for qa_id, reply in _replies(engine, left, asking.workers):
+            for qa_id, reply in _replies(engine, questions, frozenset(replies), asking.workers):
+                new = qa_id not in replies
                 replies[qa_id] = reply
-                if journal is not None and not reply.failure:
+                if journal is not None and new and not reply.failure:
                     journal.append(units[qa_id], asdict(reply))
-                bar.advance()
+                bar.advance(int(new))
     finally:
         if journal is not None:
             journal.close()
@@ -130,11 +135,25 @@ def _ask(name: str, engine: Engine, questions: Sequence[QAPair], asking: Asking,
     return replies
 
 
-def _replies(engine: Engine, questions: Sequence[QAPair], workers: int) -> Iterator[tuple[str, Reply]]:
-    """(question id, reply), as they come."""
-    if workers == 1:  # in this thread, for engines that belong to it
-        yield from ((question.id, _put(engine, question.question)) for question in questions)
-        return
+def _replies(
+    engine: Engine, questions: Sequence[QAPair], known: frozenset[str], workers: int
+) -> Iterator[tuple[str, Reply]]:
+    """(question id, reply), as they come; those that are known are put again only where their batch is."""
+    left = [question for question in questions if question.id not in known]
+    if isinstance(engine, LiftRetriever | LiftQueryEngine):
+        # What stands beside a question in bfloat16 can change a word of its answer: the batches are those of a call
+        # that was never cut off.
+        for start in range(0, len(questions), _AT_ONCE):
+            batch = questions[start : start + _AT_ONCE]
+            if any(question.id not in known for question in batch):
+                yield from zip((question.id for question in batch), _put_batch(engine, batch), strict=True)
+    elif workers == 1:  # in this thread, for engines that belong to it
+        yield from ((question.id, _put(engine, question.question)) for question in left)
+    else:
+        yield from _side_by_side(engine, left, workers)
+
+
+def _side_by_side(engine: Engine, questions: Sequence[QAPair], workers: int) -> Iterator[tuple[str, Reply]]:
     pool = ThreadPoolExecutor(workers)
     try:
         waiting = {pool.submit(_put, engine, question.question): question.id for question in questions}
@@ -142,6 +161,22 @@ def _replies(engine: Engine, questions: Sequence[QAPair], workers: int) -> Itera
             yield waiting[done], done.result()
     finally:  # once somebody interrupts, nothing waits for the calls that are under way
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _put_batch(engine: LiftRetriever | LiftQueryEngine, batch: Sequence[QAPair]) -> list[Reply]:
+    """One reply a question, each with an equal share of the batch's seconds."""
+    texts = [question.question for question in batch]
+    began = time.perf_counter()
+    try:
+        found: list[tuple[str | None, list[NodeWithScore]]]
+        if isinstance(engine, LiftRetriever):
+            found = [(None, nodes) for nodes in engine.retrieve_batch(texts)]
+        else:
+            found = [_answered(response) for response in engine.query_batch(texts)]
+    except Exception:  # one by one it shows which question it is
+        return [_put(engine, text) for text in texts]
+    spent = (time.perf_counter() - began) / len(batch)
+    return [Reply(answer, tuple(map(_passage, nodes)), spent) for answer, nodes in found]
 
 
 def _put(engine: Engine, question: str) -> Reply:

@@ -106,7 +106,7 @@ class LiftLLM(CustomLLM):
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Continue `prompt`: as it stands if `formatted`, else as the user's turn of a chat."""
         rendered = prompt if formatted else self._generator.chat([{"role": "user", "content": prompt}])
-        return CompletionResponse(text=self._answer(rendered))
+        return CompletionResponse(text=self._answers([rendered])[0])
 
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """`complete` as a stream of one piece."""
@@ -116,9 +116,13 @@ class LiftLLM(CustomLLM):
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a chat, rendered by the model's own chat template."""
-        turns = [{"role": message.role.value, "content": message.content or ""} for message in messages]
-        text = self._answer(self._generator.chat(turns))
-        return ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content=text))
+        return self.chat_batch([messages])[0]
+
+    def chat_batch(self, chats: Sequence[Sequence[ChatMessage]]) -> list[ChatResponse]:
+        """The answers to several chats, in order, written side by side."""
+        turns = [[{"role": turn.role.value, "content": turn.content or ""} for turn in chat] for chat in chats]
+        texts = self._answers([self._generator.chat(each) for each in turns])
+        return [ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content=text)) for text in texts]
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """`chat` as a stream of one piece."""
@@ -126,5 +130,5 @@ class LiftLLM(CustomLLM):
         response.delta = response.message.content
         yield response
 
-    def _answer(self, rendered: str) -> str:
-        return self._generator.generate([rendered], Sampling(self.max_new_tokens))[0].strip()
+    def _answers(self, rendered: Sequence[str]) -> list[str]:
+        return [text.strip() for text in self._generator.generate(rendered, Sampling(self.max_new_tokens))]
