@@ -11,7 +11,7 @@ import pytest
 import raglift
 from raglift import plugins
 from raglift.cli_output import score_tables
-from raglift.evaluation.scale import SECONDS, scale_of
+from raglift.evaluation.scale import PRICES, SECONDS, TOKENS_IN, TOKENS_OUT, scale_of
 from tests.small_runs import small_config, write_documents, write_questions
 from tests.tiny import QUESTIONS
 
@@ -42,9 +42,9 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_llm: Path, tiny_embedding
 
 def test_the_report_says_the_scale_of_every_metric_and_is_json(run: raglift.RunResult) -> None:
     report = json.loads((run.folder / "report.json").read_text("utf-8"), parse_constant=refuse)
-    assert report["metrics"] == {name: scale_of(name).described() for name in (*RETRIEVAL, *RESPONSE, SECONDS)}
+    assert report["metrics"] == {name: scale_of(name).described() for name in (*RETRIEVAL, *RESPONSE, *PRICES)}
     cells = report["response"]["human"]["base"]
-    assert set(cells) == {*RESPONSE, SECONDS}
+    assert set(cells) == {*RESPONSE, SECONDS, TOKENS_IN, TOKENS_OUT}
     assert cells["answer_length"]["value"] > 1
     judged = {verdict["metric"] for verdict in report["verdicts"]}
     assert "answer_length" not in judged

@@ -20,13 +20,13 @@ from raglift.config_check import (
     validate,
 )
 from raglift.config_describe import describe_schema
+from raglift.config_evaluation import EvaluationConfig
 from raglift.config_fields import PluginSpec, Section
 from raglift.config_schema import (
     Config,
     CorpusConfig,
     DataConfig,
     EmbeddingConfig,
-    EvaluationConfig,
     IndexConfig,
     LLMConfig,
     ReadingConfig,

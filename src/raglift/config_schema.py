@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from raglift import plugins
+from raglift.config_evaluation import EvaluationConfig
 from raglift.config_fields import (
     AutoBackend,
     AutoFloat,
@@ -25,8 +26,6 @@ from raglift.config_fields import (
     Positive,
     PositiveShare,
     Prompt,
-    ResponseMetric,
-    RetrievalMetric,
     RunName,
     Section,
     Seed,
@@ -337,25 +336,6 @@ class RetrievalConfig(Section):
         if len(set(names)) < len(names):
             raise wrong(f"retrieval.transforms names one of them twice: {', '.join(names)}", "transforms")
         return self
-
-
-class EvaluationConfig(Section):
-    """What is measured."""
-
-    retrieval: list[RetrievalMetric] = Field(
-        default=["nDCG@10", "RR@10", "R@5", "R@10", "Success@5", "AP"], min_length=1
-    )
-    """Retrieval metrics, in the notation of ir_measures; also SpanRecall@k and SpanPrecision@k."""
-    response: list[ResponseMetric] = Field(
-        default=["exact_match", "token_f1", "rouge_l", "semantic_similarity", "abstention"]
-    )
-    """Response metrics."""
-    similarity_model: Name = "all-MiniLM-L6-v2"
-    """The untuned embedding model behind semantic_similarity."""
-    max_answers: Count | None = 200
-    """Questions of a set that the arms answer (all are ranked); null: all."""
-    resamples: Count = 2000
-    """Bootstrap and permutation resamples behind every interval and p-value."""
 
 
 class RuntimeConfig(Section):

@@ -118,7 +118,8 @@ class IndexRef:
 @dataclass(frozen=True, slots=True)
 class Answered:
     """What one arm did with one question. `ranking` holds (chunk id, score), best first; `answer` is None where
-    the arm was asked for a ranking only."""
+    the arm was asked for a ranking only. `tokens_in` and `tokens_out` count the prompt and the answer; None: not known.
+    """
 
     qa_id: str
     arm: str
@@ -126,6 +127,8 @@ class Answered:
     contexts: tuple[str, ...]
     answer: str | None
     seconds: float
+    tokens_in: int | None = None
+    tokens_out: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,8 @@ def test_each_question_is_one_message_with_the_key_of_the_variable(server: FakeS
     }
     assert {s.value for s in found.scores.values if s.metric == "token_f1"} == {1.0}
     assert found.as_dict()["retrieval"] == {}
+    counted = sum((reply.tokens_in or 0) + (reply.tokens_out or 0) for reply in found.answered)
+    assert counted == server.tokens > 0
 
 
 def test_a_system_message_comes_first(server: FakeServer) -> None:

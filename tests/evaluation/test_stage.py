@@ -15,7 +15,7 @@ from raglift.artifacts import WORK
 from raglift.config import EvaluationConfig
 from raglift.evaluation.arms import ARMS, BASE
 from raglift.evaluation.retrieval import score_rankings
-from raglift.evaluation.scale import SECONDS
+from raglift.evaluation.scale import PRICES, SECONDS, TOKENS_IN, TOKENS_OUT
 from raglift.evaluation.stage import _Count, build, clusters
 from raglift.job import Job
 from raglift.progress import Bar, Progress
@@ -96,7 +96,7 @@ def test_tables_have_the_arms_that_the_metrics_apply_to(summary: dict[str, Any])
         for cells in summary["retrieval"][name].values():
             assert list(cells) == sorted(SETTINGS.retrieval)
         for cells in summary["response"][name].values():
-            assert set(cells) == {*SETTINGS.response, SECONDS}
+            assert set(cells) == {*SETTINGS.response, SECONDS, TOKENS_IN, TOKENS_OUT}
 
 
 def test_a_cell_is_the_mean_of_the_scores_on_disk(out: Path, summary: dict[str, Any]) -> None:
@@ -105,7 +105,7 @@ def test_a_cell_is_the_mean_of_the_scores_on_disk(out: Path, summary: dict[str, 
         for arm, cells in table.items():
             for metric, cell in cells.items():
                 values = [s.value for s in scores if (s.arm, s.metric) == (arm, metric) and s.value is not None]
-                if metric != SECONDS:
+                if metric not in PRICES:
                     assert cell["n"] == len(values)
                     assert cell["value"] == (pytest.approx(sum(values) / len(values)) if values else None)
                     assert not values or cell["ci_low"] <= cell["value"] <= cell["ci_high"]

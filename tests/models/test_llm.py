@@ -162,10 +162,11 @@ class Shortened:
 def test_our_query_engine_reads_the_answer_as_the_prompt_approach_does(llm: LiftLLM) -> None:
     whole = LiftQueryEngine(retriever=None, llm=llm, prompt=GROUNDED).query(QUESTIONS[0][0])
     assert len(str(whole).split()) > 1
-    assert whole.metadata == {}
+    written = llm.generator.tokenizer(str(whole), add_special_tokens=False)["input_ids"]
+    assert whole.metadata == {"tokens_in": llm.generator.count(seen(llm))[0], "tokens_out": len(written)}
     read = LiftQueryEngine(retriever=None, llm=llm, prompt=Shortened()).query(QUESTIONS[0][0])
     assert str(read) == str(whole).split()[-1]
-    assert read.metadata == {"written": str(whole)}
+    assert read.metadata == {**whole.metadata, "written": str(whole)}
 
 
 def test_a_tokenizer_without_a_pad_token_pads_with_its_end(tiny_llm: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raglift.assess.replies import Arm, Passage, Reply
 from raglift.corpus.json_lines import json_lines
@@ -35,6 +35,8 @@ class _Row(BaseModel):
     documents: list[str | int] | None = None
     arm: str | None = None
     seconds: float | None = None
+    tokens_in: int | None = Field(default=None, ge=0)
+    tokens_out: int | None = Field(default=None, ge=0)
     error: str = ""
 
 
@@ -43,7 +45,7 @@ def read_answers(path: Path, questions: Sequence[QAPair], display: Progress) -> 
 
     A line has the question's `id`, and `answer`, `passages` (texts, or objects with `text`, `id`, `document`, `score`)
     or `documents` (ids or sources), best first. `arm` names the system (the file's name by default), `seconds` says
-    how long it took, `error` why there is no answer.
+    how long it took, `tokens_in` and `tokens_out` what was read and written, `error` why there is no answer.
 
     Raises:
         UserError: The file cannot be read, a line is no answer (says which), or none is to one of the questions.
@@ -119,7 +121,8 @@ def _reply(row: _Row) -> Reply:
         passages = [Passage(p) if isinstance(p, str) else _passage(p) for p in row.passages]
     elif row.documents is not None:
         passages = [Passage("", (str(document),)) for document in row.documents]
-    return Reply(row.answer, None if passages is None else tuple(passages), row.seconds)
+    ranked = None if passages is None else tuple(passages)
+    return Reply(row.answer, ranked, row.seconds, "", row.tokens_in, row.tokens_out)
 
 
 def _passage(given: _Passage) -> Passage:

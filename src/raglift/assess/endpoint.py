@@ -6,7 +6,7 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
-from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
 from llama_index.core.base.response.schema import Response
 from llama_index.core.query_engine import CustomQueryEngine
 from pydantic import Field, SecretStr
@@ -14,7 +14,8 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from raglift.assess.replies import HopelessError
 from raglift.errors import UserError
-from raglift.synthesis.llm_calls import backoff, is_transient, status
+from raglift.evaluation.scale import TOKENS_IN, TOKENS_OUT
+from raglift.synthesis.llm_calls import backoff, is_transient, status, usage_of
 
 _HOPELESS = {401: "Check the API key.", 403: "Check what the API key may do.", 404: "Check the URL and the model."}
 _EMPTY = 402
@@ -53,12 +54,12 @@ class EndpointEngine(CustomQueryEngine):
             reraise=True,
         )
         try:
-            text = retrying(self.llm.chat, messages).message.content
+            reply = retrying(self.llm.chat, messages)
         except Exception as error:
             failed = self._failure(error)
         else:
-            if text:
-                return Response(response=self._redacted(text))
+            if reply.message.content:
+                return Response(response=self._redacted(reply.message.content), metadata=_tokens(reply))
             failed = EndpointError("the endpoint sent no text")
         # Raised out here, so that the library's error, which may quote the request, hangs on none of ours.
         raise failed
@@ -74,6 +75,11 @@ class EndpointEngine(CustomQueryEngine):
     def _redacted(self, text: str) -> str:
         key = self.key.get_secret_value()
         return text.replace(key, "***") if key else text
+
+
+def _tokens(reply: ChatResponse) -> dict[str, int]:
+    usage = usage_of(reply)
+    return {} if usage is None else {TOKENS_IN: usage.tokens_in, TOKENS_OUT: usage.tokens_out}
 
 
 def connect(

@@ -14,9 +14,10 @@ from raglift.assess.judged import Judged
 from raglift.assess.measures import Measures
 from raglift.assess.ranking import UNMATCHED, rank_arms
 from raglift.assess.replies import Arm
-from raglift.assess.tables import Families, Scores, as_text, count, noninferiority_rows, seconds_cells, summary_of
+from raglift.assess.tables import Families, Scores, as_text, count, noninferiority_rows, summary_of
 from raglift.config import EvaluationConfig, config_from_dict
 from raglift.errors import UserError
+from raglift.evaluation.prices import Spent, price_cells, prices
 from raglift.evaluation.reasons import NO_ANSWER, NO_RANKING
 from raglift.evaluation.response import score_answers
 from raglift.evaluation.retrieval import score_rankings
@@ -108,7 +109,7 @@ def score_arms(judged: Judged, arms: Sequence[Arm], measures: Measures, display:
         arms[0].name,
         Resampling(clusters(judged.questions), 0, measures.resamples),
     )
-    return Evaluation(judged.questions, tuple(answered), scores, _summary(judged, arms, scores, display))
+    return Evaluation(judged.questions, tuple(answered), scores, _summary(judged, arms, scores, measures, display))
 
 
 def _with_reasons(scores: Sequence[Score], arm: Arm, missing: str, instead: str = "") -> list[Score]:
@@ -132,21 +133,22 @@ def _refuse_nothing(arms: Sequence[Arm]) -> None:
         raise UserError("Every question failed, so that there is nothing to score.", why, "Mend what it says.")
 
 
-def _summary(judged: Judged, arms: Sequence[Arm], scores: Scores, display: Progress) -> dict[str, Any]:
+def _summary(
+    judged: Judged, arms: Sequence[Arm], scores: Scores, measures: Measures, display: Progress
+) -> dict[str, Any]:
     total = count(scores.families, scores.against)
     with display.stage("comparing", total, "comparisons") as bar:
         found = summary_of(scores, bar)
-    seconds = {
-        arm.name: {
-            qa_id: reply.seconds
+    for arm in arms:
+        spent = [
+            Spent(qa_id, reply.seconds, reply.tokens_in, reply.tokens_out)
             for qa_id, reply in arm.replies.items()
-            if reply.seconds is not None and not reply.failure
-        }
-        for arm in arms
-    }
-    for name, cell in seconds_cells(seconds, scores.resampling).items():
-        family = found["response" if scores.families[name]["response"] else "retrieval"]
-        family.setdefault(judged.name, {}).setdefault(name, {})["seconds"] = cell
+            if not reply.failure
+        ]
+        cells = price_cells(prices(spent, measures.rates), scores.resampling)
+        family = found["response" if scores.families[arm.name]["response"] else "retrieval"]
+        if cells:
+            family.setdefault(judged.name, {}).setdefault(arm.name, {}).update(cells)
     failures = [
         {"arm": arm.name, "qa_id": qa_id, "reason": reply.failure}
         for arm in arms

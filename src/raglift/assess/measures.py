@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from raglift.config import EvaluationConfig, RuntimeConfig
 from raglift.errors import UserError
+from raglift.evaluation.prices import Rates
 from raglift.progress import Progress
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Measures:
         retrieval: Names of retrieval metrics.
         response: Names of response metrics.
         resamples: Behind every interval and p-value.
+        rates: What tokens cost.
 
     Raises:
         UserError: The similarity model is asked for and is not here.
@@ -40,6 +42,7 @@ class Measures:
     def __init__(self, settings: EvaluationConfig, answers: bool, display: Progress) -> None:
         self.retrieval, self.response = list(settings.retrieval), list(settings.response)
         self.resamples = settings.resamples
+        self.rates = Rates(settings.price_in, settings.price_out)
         self._model = settings.similarity_model
         if not answers or _NEEDS_MODEL not in self.response:
             return

@@ -82,5 +82,6 @@ class Ranked:
                 contexts = tuple(passage.text for passage in reply.passages or ())
                 ranking = tuple(self.rankings.get(question.id, ()))
                 seconds = reply.seconds or 0.0
-                found.append(Answered(question.id, self._arm.name, ranking, contexts, reply.answer, seconds))
+                told = (reply.answer, seconds, reply.tokens_in, reply.tokens_out)
+                found.append(Answered(question.id, self._arm.name, ranking, contexts, *told))
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,6 +14,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore
 
 from raglift.errors import UserError
+from raglift.evaluation.scale import TOKENS_IN, TOKENS_OUT
 from raglift.index.retriever import LiftRetriever
 from raglift.journal import Journal
 from raglift.progress import Progress
@@ -45,12 +46,14 @@ class Passage:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What came back. `passages` are best first; None: none were asked for or given. `failure` says why there is
-    nothing."""
+    nothing. The tokens are those of the prompt and the answer, where the engine's metadata names them."""
 
     answer: str | None
     passages: tuple[Passage, ...] | None
     seconds: float | None
     failure: str = ""
+    tokens_in: int | None = None
+    tokens_out: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,37 +171,38 @@ def _put_batch(engine: LiftRetriever | LiftQueryEngine, batch: Sequence[QAPair])
     texts = [question.question for question in batch]
     began = time.perf_counter()
     try:
-        found: list[tuple[str | None, list[NodeWithScore]]]
         if isinstance(engine, LiftRetriever):
-            found = [(None, nodes) for nodes in engine.retrieve_batch(texts)]
+            found = [Reply(None, tuple(map(_passage, nodes)), None) for nodes in engine.retrieve_batch(texts)]
         else:
             found = [_answered(response) for response in engine.query_batch(texts)]
     except Exception:  # one by one it shows which question it is
         return [_put(engine, text) for text in texts]
     spent = (time.perf_counter() - began) / len(batch)
-    return [Reply(answer, tuple(map(_passage, nodes)), spent) for answer, nodes in found]
+    return [replace(reply, seconds=spent) for reply in found]
 
 
 def _put(engine: Engine, question: str) -> Reply:
     began = time.perf_counter()
     try:
         if isinstance(engine, BaseRetriever):
-            answer, nodes = None, engine.retrieve(question)
+            reply = Reply(None, tuple(map(_passage, engine.retrieve(question))), None)
         else:
-            answer, nodes = _answered(engine.query(question))
-        passages = tuple(map(_passage, nodes))
+            reply = _answered(engine.query(question))
     except HopelessError:
         raise
     except Exception as error:  # whatever an engine raises, the other questions still count
         told = " ".join(f"{type(error).__name__}: {error}".split())
         return Reply(None, None, time.perf_counter() - began, told[:_LONGEST_REASON])
-    return Reply(answer, passages, time.perf_counter() - began)
+    return replace(reply, seconds=time.perf_counter() - began)
 
 
-def _answered(response: Any) -> tuple[str | None, list[NodeWithScore]]:
+def _answered(response: Any) -> Reply:
     whole = response.get_response() if hasattr(response, "get_response") else response  # a stream is read to its end
     answer = getattr(whole, "response", None)
-    return None if answer is None else str(answer), list(getattr(response, "source_nodes", None) or [])
+    passages = tuple(map(_passage, getattr(response, "source_nodes", None) or ()))
+    told = getattr(whole, "metadata", None) or {}
+    counts = {name: told[name] for name in (TOKENS_IN, TOKENS_OUT) if isinstance(told.get(name), int)}
+    return Reply(None if answer is None else str(answer), passages, None, **counts)
 
 
 def _passage(found: NodeWithScore) -> Passage:
@@ -211,4 +215,4 @@ def _passage(found: NodeWithScore) -> Passage:
 def _from_json(value: dict[str, Any]) -> Reply:
     passages = value["passages"]
     found = None if passages is None else tuple(Passage(p["text"], tuple(p["names"]), p["score"]) for p in passages)
-    return Reply(value["answer"], found, value["seconds"])
+    return Reply(**{**value, "passages": found})

@@ -11,7 +11,7 @@ from raglift.assess.evaluation import SUMMARY, read_records, read_summary
 from raglift.assess.judged import Judged, from_records
 from raglift.assess.tables import Families, Scores
 from raglift.errors import UserError
-from raglift.evaluation.scale import SECONDS
+from raglift.evaluation.scale import PRICES
 from raglift.evaluation.stage import clusters
 from raglift.evaluation.statistics import Resampling
 from raglift.plugins import nearest
@@ -101,7 +101,7 @@ def _families(summary: Mapping[str, Any], question_set: str) -> dict[str, dict[s
     found: dict[str, dict[str, list[str]]] = {}
     for family in ("retrieval", "response"):
         for arm, cells in summary[family].get(question_set, {}).items():
-            found.setdefault(arm, {})[family] = [metric for metric in cells if metric != SECONDS]
+            found.setdefault(arm, {})[family] = [metric for metric in cells if metric not in PRICES]
     return found
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from raglift.errors import UserError
 from raglift.evaluation.inference import NonInferiority, noninferiority, questions_needed
-from raglift.evaluation.scale import SECONDS, finite, scale_of
-from raglift.evaluation.statistics import Resampling, mean_interval
+from raglift.evaluation.scale import scale_of
+from raglift.evaluation.statistics import Resampling
 from raglift.evaluation.summary import Cell, table, verdicts
 from raglift.progress import Bar
 from raglift.records import Score
@@ -101,17 +101,6 @@ def no_worse(
     """`noninferiority` on the metric's own scale."""
     better, span = not lower_is_better(metric), scale_of(metric).span
     return noninferiority(ours, theirs, margin, resampling, higher_is_better=better, span=span)
-
-
-def seconds_cells(seconds: Mapping[str, Mapping[str, float]], resampling: Resampling) -> dict[str, Any]:
-    """Arm -> the mean time of a question: a price, not a metric to be tested."""
-    cells = {}
-    for arm, values in seconds.items():
-        mean = mean_interval(values, resampling, bounds=scale_of(SECONDS).bounds)
-        numbers = {"value": mean.mean, "n": mean.n, "coverage": 1.0}
-        if values:
-            cells[arm] = numbers | {"ci_low": mean.ci_low, "ci_high": finite(mean.ci_high)}
-    return cells
 
 
 def _metrics(families: Families, family: str) -> list[str]:

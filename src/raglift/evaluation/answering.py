@@ -244,11 +244,25 @@ def answer(
         by_question, seconds = rankings.get(arm.name, ({}, 0.0))
         for question in questions:
             prompt = prompts.get(arm.name, {}).get(question.id)
-            text, spent = replies[pipelines.llm_key[arm.llm], prompt] if prompt is not None else (None, 0.0)
+            reply = replies[pipelines.llm_key[arm.llm], prompt] if prompt is not None else _UNASKED
             contexts = tuple(pipelines.text_of[c] for c in passages.get(arm.name, {}).get(question.id, ()))
             ranking = tuple(by_question.get(question.id, ()))[:KEPT_RANKS]
-            found.append(Answered(question.id, arm.name, ranking, contexts, text, seconds + spent))
+            spent, counts = seconds + reply.seconds, (reply.tokens_in, reply.tokens_out)
+            found.append(Answered(question.id, arm.name, ranking, contexts, reply.text, spent, *counts))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What a model made of a prompt."""
+
+    text: str | None
+    seconds: float = 0.0
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+
+
+_UNASKED = _Reply(None)
 
 
 def passages_of(arm: Arm, asked: Sequence[QAPair], rankings: Mapping[str, Timed], top_k: int) -> dict[str, list[str]]:
@@ -259,8 +273,8 @@ def passages_of(arm: Arm, asked: Sequence[QAPair], rankings: Mapping[str, Timed]
 
 def _generate(
     prompts: Mapping[str, Mapping[str, str]], pipelines: Pipelines, limits: Limits, journal: Journal, display: Progress
-) -> dict[tuple[str, str], tuple[str, float]]:
-    """(model key, prompt) -> answer and seconds. A finished batch is in the journal and is not answered again."""
+) -> dict[tuple[str, str], _Reply]:
+    """(model key, prompt) -> what came of it. A finished batch is in the journal and is not answered again."""
     wanted: dict[str, dict[str, None]] = {}
     which_of: dict[str, str] = {}
     for arm in pipelines.arms:
@@ -268,7 +282,7 @@ def _generate(
             key = pipelines.llm_key[arm.llm]
             which_of.setdefault(key, arm.llm)
             wanted.setdefault(key, {}).update(dict.fromkeys(prompts[arm.name].values()))
-    replies: dict[tuple[str, str], tuple[str, float]] = {}
+    replies: dict[tuple[str, str], _Reply] = {}
     total = sum(len(texts) for texts in wanted.values())
     batches = [
         (key, ordered[start : start + _BATCH])
@@ -282,12 +296,14 @@ def _generate(
             unit = _unit(key, batch)
             if unit not in journal:
                 start = time.perf_counter()
-                texts = pipelines.generator(which_of[key]).generate(batch, Sampling(limits.max_new_tokens))
+                generator = pipelines.generator(which_of[key])
+                texts = generator.generate(batch, Sampling(limits.max_new_tokens))
                 spent = (time.perf_counter() - start) / len(batch)
-                journal.append(unit, [[text.strip(), spent] for text in texts])
+                counts = zip(generator.count(batch), generator.count(texts), strict=True)
+                journal.append(unit, [[text.strip(), spent, *n] for text, n in zip(texts, counts, strict=True)])
                 bar.advance(len(batch))
-            for prompt, (text, spent) in zip(batch, journal[unit], strict=True):
-                replies[key, prompt] = (pipelines.read(text), spent)
+            for prompt, (text, *numbers) in zip(batch, journal[unit], strict=True):
+                replies[key, prompt] = _Reply(pipelines.read(text), *numbers)
     return replies
 
 

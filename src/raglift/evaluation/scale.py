@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from raglift import plugins
 
-SECONDS = "seconds"
-"""What a question took; stands beside the response metrics."""
+SECONDS, TOKENS_IN, TOKENS_OUT, COST = "seconds", "tokens_in", "tokens_out", "cost"
+PRICES = (SECONDS, TOKENS_IN, TOKENS_OUT, COST)
+"""What a question took; they stand beside the response metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Scale:
         return {"low": finite(self.low), "high": finite(self.high), "better": self.better}
 
 
-_SECONDS = Scale(0.0, math.inf, "lower")
+_PRICE = Scale(0.0, math.inf, "lower")
 _UNIT = Scale()
 
 
@@ -54,8 +55,8 @@ def scale_of(metric: str) -> Scale:
 
     A response metric says its own; every other one, as those of ir_measures, lies in [0, 1] and more is better.
     """
-    if metric == SECONDS:
-        return _SECONDS
+    if metric in PRICES:
+        return _PRICE
     if metric in plugins.names("response metric"):
         found: Scale = plugins.load("response metric", metric).scale
         return found

@@ -15,10 +15,10 @@ from raglift.config import EvaluationConfig
 from raglift.evaluation.answering import Limits, Pipelines, Timed, answer, passages_of, rank, reword, to_answer
 from raglift.evaluation.arms import BASE, Arm
 from raglift.evaluation.judgements import Passage
+from raglift.evaluation.prices import Rates, Spent, price_cells, prices
 from raglift.evaluation.response import score_answers
 from raglift.evaluation.retrieval import score_rankings
-from raglift.evaluation.scale import SECONDS, finite, scale_of
-from raglift.evaluation.statistics import Resampling, mean_interval
+from raglift.evaluation.statistics import Resampling
 from raglift.evaluation.summary import table, verdicts
 from raglift.job import Job
 from raglift.journal import Journal
@@ -26,7 +26,7 @@ from raglift.models.encoder import Encoder
 from raglift.progress import Bar, Progress
 from raglift.records import Answered, Chunk, QAPair, Score, write_jsonl
 
-VERSION = 5
+VERSION = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,30 +183,27 @@ def _summarise(
     }
     metrics = {arm: sum(map(len, families.values())) for arm, families in measured.items()}
     priced = sum(bool(families["response"]) for families in measured.values())
-    # A cell of a table for every arm and metric, the price of an answer, and all but the base against the base.
+    # A cell of a table for every arm and metric, the prices of an answer, and all but the base against the base.
     total = 2 * sum(metrics.values()) - metrics[BASE] + priced
     with job.display.stage("comparing arms", total, "comparisons") as bar:
         summary["retrieval"][name] = table(scored.retrieval, settings.retrieval, resampling, bar.advance)
         summary["response"][name] = table(response, settings.response, resampling, bar.advance)
-        _add_seconds(summary["response"][name], scored, resampling, bar.advance)
+        rates = Rates(settings.price_in, settings.price_out)
+        _add_prices(summary["response"][name], scored, rates, resampling, bar.advance)
         both = [*scored.retrieval, *response]
         found = verdicts(both, name, BASE, measured, resampling, advance=bar.advance)
     summary["verdicts"] += [{key: getattr(verdict, key) for key in verdict.__dataclass_fields__} for verdict in found]
 
 
-def _add_seconds(
-    cells: dict[str, Any], scored: _Scored, resampling: Resampling, advance: Callable[[int], None]
+def _add_prices(
+    cells: dict[str, Any], scored: _Scored, rates: Rates, resampling: Resampling, advance: Callable[[int], None]
 ) -> None:
-    """Seconds a question, retrieval and answer, as measured in batches: a price, not a metric to be tested."""
     ids = {question.id for question in scored.asked}
     for arm in cells:
-        values = {item.qa_id: item.seconds for item in scored.answered if item.arm == arm and item.qa_id in ids}
-        mean = mean_interval(values, resampling, bounds=scale_of(SECONDS).bounds)
-        cells[arm][SECONDS] = {
-            "value": mean.mean,
-            "n": mean.n,
-            "coverage": 1.0,
-            "ci_low": mean.ci_low,
-            "ci_high": finite(mean.ci_high),
-        }
+        spent = [
+            Spent(item.qa_id, item.seconds, item.tokens_in, item.tokens_out)
+            for item in scored.answered
+            if item.arm == arm and item.qa_id in ids
+        ]
+        cells[arm] |= price_cells(prices(spent, rates), resampling)
         advance(1)

@@ -241,6 +241,10 @@ class Generator:
         rounds = max(1, -(-prompts // (most * lanes)))
         return max(1, -(-prompts // (rounds * lanes)))
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each text, as it stands."""
+        return [len(tokens) for tokens in self._encode(texts)]
+
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
 

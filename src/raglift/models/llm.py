@@ -119,10 +119,18 @@ class LiftLLM(CustomLLM):
         return self.chat_batch([messages])[0]
 
     def chat_batch(self, chats: Sequence[Sequence[ChatMessage]]) -> list[ChatResponse]:
-        """The answers to several chats, in order, written side by side."""
+        """The answers to several chats, in order, written side by side, with their tokens as LlamaIndex counts them."""
         turns = [[{"role": turn.role.value, "content": turn.content or ""} for turn in chat] for chat in chats]
-        texts = self._answers([self._generator.chat(each) for each in turns])
-        return [ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content=text)) for text in texts]
+        prompts = [self._generator.chat(each) for each in turns]
+        texts = self._answers(prompts)
+        counts = zip(self._generator.count(prompts), self._generator.count(texts), strict=True)
+        return [
+            ChatResponse(
+                message=ChatMessage(role=MessageRole.ASSISTANT, content=text),
+                additional_kwargs={"prompt_tokens": read, "completion_tokens": written},
+            )
+            for text, (read, written) in zip(texts, counts, strict=True)
+        ]
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """`chat` as a stream of one piece."""

@@ -14,7 +14,7 @@ from raglift.config import Config
 from raglift.corpus import audit
 from raglift.corpus.stage import Corpus
 from raglift.evaluation.arms import BASE, arms_of, arms_with
-from raglift.evaluation.scale import SECONDS, scale_of
+from raglift.evaluation.scale import PRICES, scale_of
 from raglift.index import fusion_stage, transform_stage
 from raglift.records import Answered, QAPair, Score, read_jsonl
 from raglift.release.choose import Choice, choose, headline, judging_set, sentence
@@ -88,7 +88,7 @@ def build(
         "response": summary["response"],
         "metrics": {
             name: scale_of(name).described()
-            for name in (*config.evaluation.retrieval, *config.evaluation.response, SECONDS)
+            for name in (*config.evaluation.retrieval, *config.evaluation.response, *PRICES)
         },
         "verdicts": summary["verdicts"],
         "funnel": _funnel(folders, config.embedding.train_on),

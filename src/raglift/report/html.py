@@ -19,6 +19,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from raglift.evaluation.scale import PRICES
 from raglift.report import trials
 from raglift.report.forest import finite, panels
 
@@ -31,9 +32,9 @@ _METRICS = (
     *("nDCG@10", "RR@10", "R@5", "R@10", "Success@5", "AP"),
     *("exact_match", "token_f1", "numeric_match", "rouge_1", "rouge_2", "rouge_l", "bleu", "chrf"),
     *("semantic_similarity", "string_presence", "json_valid", "citation_precision", "citation_recall"),
-    *("abstention", "wrongly_refused", "wrongly_answered", "answer_length", "readability", "seconds"),
+    *("abstention", "wrongly_refused", "wrongly_answered", "answer_length", "readability", *PRICES),
 )
-_SCALES = {"seconds": {"low": 0.0, "high": None, "better": "lower"}}
+_SCALES = {name: {"low": 0.0, "high": None, "better": "lower"} for name in PRICES}
 _UNIT = {"low": 0.0, "high": 1.0, "better": "higher"}
 """The scale of a metric for which a report names none."""
 _CHOICES = {

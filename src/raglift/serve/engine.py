@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.base.response.schema import Response
 from llama_index.core.query_engine import CustomQueryEngine
 from llama_index.core.schema import NodeWithScore
 
+from raglift.evaluation.scale import TOKENS_IN, TOKENS_OUT
 from raglift.index.retriever import LiftRetriever
 from raglift.models.llm import LiftLLM
 
@@ -34,7 +35,8 @@ class LiftQueryEngine(CustomQueryEngine):
     def custom_query(self, query_str: str) -> Response:
         """The answer, with the passages that were read as its source nodes.
 
-        Where the model wrote more than the answer, such as a quote, all of it is `metadata["written"]`.
+        Its metadata count the prompt's and the answer's tokens (`tokens_in`, `tokens_out`); where the model wrote more
+        than the answer, such as a quote, all of it is `written`.
         """
         return self.query_batch([query_str])[0]
 
@@ -45,7 +47,7 @@ class LiftQueryEngine(CustomQueryEngine):
         """
         found = self._found(questions)
         replies = self.llm.chat_batch([self._chat(*each) for each in zip(questions, found, strict=True)])
-        return [self._response(reply.message.content or "", nodes) for reply, nodes in zip(replies, found, strict=True)]
+        return [self._response(reply, nodes) for reply, nodes in zip(replies, found, strict=True)]
 
     def _found(self, questions: Sequence[str]) -> list[list[NodeWithScore]]:
         if self.retriever is None:
@@ -58,7 +60,9 @@ class LiftQueryEngine(CustomQueryEngine):
         turns = self.prompt.messages(question, [node.node.get_content() for node in nodes])
         return [ChatMessage(role=turn["role"], content=turn["content"]) for turn in turns]
 
-    def _response(self, written: str, nodes: list[NodeWithScore]) -> Response:
-        answer = self.prompt.read(written)
+    def _response(self, reply: ChatResponse, nodes: list[NodeWithScore]) -> Response:
+        written = reply.message.content or ""
+        answer, counts = self.prompt.read(written), reply.additional_kwargs
+        told = {TOKENS_IN: counts["prompt_tokens"], TOKENS_OUT: counts["completion_tokens"]}
         more = {} if answer == written else {"written": written}
-        return Response(response=answer, source_nodes=nodes, metadata=more)
+        return Response(response=answer, source_nodes=nodes, metadata=told | more)

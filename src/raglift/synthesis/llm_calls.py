@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from llama_index.core.base.llms.types import CompletionResponse
+from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -202,7 +202,7 @@ def _get(place: Any, *names: str) -> Any:
     return None
 
 
-def usage_of(response: CompletionResponse) -> Usage | None:
+def usage_of(response: CompletionResponse | ChatResponse) -> Usage | None:
     """The tokens that the server counted; None where it does not say."""
     raw = response.raw
     for place in (response.additional_kwargs, _get(raw, "usage"), raw):
