@@ -15,6 +15,12 @@ settings.load_profile("raglift")
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """A run sets its own number of threads, and the batches of the next test would hang on it."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama with SmolLM2's chat template, as a transformers folder."""

@@ -110,7 +110,9 @@ def test_the_choice_of_a_fusion_changes_what_depends_on_it_and_nothing_else(
         keys.append({stage["name"]: stage["key"] for stage in run.report["stages"]})
     changed = [{name for name, key in keys[0].items() if other[name] != key} for other in keys[1:]]
     assert changed[0] == {"fusion_base", "fusion_tuned", "evaluation"}
-    assert changed[1] == {"bm25", "fusion_base", "fusion_tuned", "evaluation"}
+    # Hard passages are found by the run's own BM25, so that the questions, and what learns from them, follow its words.
+    learned = {"synthesis", "audit", "training_sets", "embedding", "llm"}
+    assert changed[1] == {"bm25", "fusion_base", "fusion_tuned", "evaluation"} | learned
     assert run.bm25.rankings(["the"], 3)[0], "nothing is left out of any language"
 
 
