@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,7 +64,7 @@ def test_thirds_are_in_order_and_never_part_equal_values(values: dict[str, int])
     groups = {name: {values[qa_id] for qa_id in values if found[qa_id] == name} for name in found.values()}
     assert len(groups) <= 3
     ordered = sorted(groups.values(), key=min)
-    assert all(max(low) < min(high) for low, high in zip(ordered, ordered[1:], strict=False))
+    assert all(max(low) < min(high) for low, high in pairwise(ordered))
 
 
 def test_thirds_are_thirds_and_named_by_their_ends() -> None:

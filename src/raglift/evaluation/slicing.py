@@ -141,7 +141,7 @@ def slice_set(
             if not scale_of(metric).judged or not common or arm.name == asked.against:
                 pass
             elif all(ours[qa_id] == theirs[qa_id] for qa_id in common):
-                same = f"{arm.name} has the scores of {asked.against} on every question"
+                same = f"{arm.name} has the {metric} of {asked.against} on every question"
                 found.notes.append(Note(question_set, same, arm.name, metric))
             else:
                 fitting = [cut for cut in cuts if not cut.dimension.not_for(arm)]
@@ -183,7 +183,9 @@ def _cuts(question_set: str, facts: Facts, asked: Asked, notes: list[Note]) -> l
         for qa_id, own in dimension.slices(facts).items():
             members.setdefault(own, []).append(qa_id)
         if len(members) < 2:
-            only = f"all questions are of one slice, {next(iter(members))!r}" if members else "what it takes is not there"
+            only = (
+                f"all questions are of one slice, {next(iter(members))!r}" if members else "what it takes is not there"
+            )
             notes.append(Note(question_set, f"no slices by {name}: {only}", dimension=name))
             continue
         for arm in asked.arms:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from raglift.records import Answered, QAPair, Score, iter_jsonl, read_jsonl
 from raglift.release.choose import headline
 
 _WORDS_ALONE = "bm25"
-_FULLEST = ("tuned_all", "reranked", "tuned_both", "tuned_embedding", "tuned_llm", "tuned_hybrid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,39 +134,3 @@ def _facts(evaluation: Path, name: str, corpus: Corpus) -> Facts:
         {chunk.id: chunk for chunk in corpus.chunks},
         found or None,
     )
-
-
-def focus(slices: Mapping[str, Any], chosen: str | None) -> str | None:
-    """The arm whose slices are shown in full: the chosen one, or where that is the base the one with most tuned."""
-    there = {row["arm"] for row in slices.get("rows") or []}
-    return next((arm for arm in (chosen, *_FULLEST, *sorted(there)) if arm in there), None)
-
-
-def told(slices: Mapping[str, Any]) -> str:
-    """What the slices come to, in a sentence or two."""
-    rows = slices.get("rows") or []
-    judged = [row for row in rows if row["decision"] != "not judged"]
-    if not rows:
-        return "There is nothing to look at by slices: no trained arm scored otherwise than the base."
-    if not judged:
-        return (
-            f"No slice could be judged: each has fewer than {slices['least']} questions, or is about fewer than "
-            f"{slices['fewest_documents']} documents."
-        )
-    worse = sum(row["decision"] == "worse" for row in judged)
-    if worse:
-        return f"Tuning certainly hurt in {worse} of {len(judged)} slices that could be judged."
-    return (
-        f"Tuning certainly hurt in none of the {len(judged)} slices that could be judged. That is no proof that it "
-        "hurts nowhere: the slices are small."
-    )
-
-
-def harms(slices: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The certain harms; arms with the same figures in a slice, as those that retrieve alike, in one row of `arms`."""
-    grouped: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in slices.get("rows") or []:
-        if row["decision"] == "worse":
-            key = tuple(row[name] for name in ("question_set", "metric", "dimension", "slice", "delta", "ci_low", "n"))
-            grouped.setdefault(key, {**row, "arms": []})["arms"].append(row["arm"])
-    return list(grouped.values())

@@ -38,7 +38,7 @@ class Facts:
         if cover and cover.keys() <= self.documents.keys():
             parts = [self.documents[name].text[start:end] for name, spans in cover.items() for start, end in spans]
             return "\n".join(parts)
-        named = [item.chunk_id for item in question.evidence if item.grade > 0]
+        named = [item.chunk_id or "" for item in question.evidence if item.grade > 0]
         if not named or not on_chunks(question):
             return None
         return "\n".join(self.chunks[name].text for name in dict.fromkeys(named) if name in self.chunks)

@@ -7,7 +7,7 @@ from raglift.evaluation.judgements import Passage, grades, units
 from raglift.evaluation.slices._base import NO_EVIDENCE, Dimension, Facts
 from raglift.records import QAPair
 
-EASY, MIDDLE, HARD = "easy: BM25 has it first", "middle: BM25 has it 2nd to 10th", "hard: BM25 does not have it in 10"
+EASY, MIDDLE, HARD = "easy: first for BM25", "middle: 2nd to 10th for BM25", "hard: not in BM25's first 10"
 _TEN = 10
 
 
@@ -22,7 +22,7 @@ class Difficulty(Dimension):
     """
 
     name = "difficulty"
-    about = "where words alone (BM25) rank the first right passage"
+    about = "rank of the first right passage by words alone"
 
     def slices(self, facts: Facts) -> dict[str, str]:
         """See `Dimension`."""

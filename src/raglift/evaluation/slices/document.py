@@ -22,7 +22,7 @@ class Document(Dimension):
     """
 
     name = "document"
-    about = "document that the question is about"
+    about = "document asked about"
     within_documents = True
 
     def slices(self, facts: Facts) -> dict[str, str]:

@@ -18,7 +18,7 @@ class Wording(Dimension):
     """
 
     name = "wording"
-    about = "share of the question's words that stand in its evidence"
+    about = "question's words that its evidence has"
 
     def slices(self, facts: Facts) -> dict[str, str]:
         """See `Dimension`."""
