@@ -573,6 +573,11 @@ def test_certain_harms_stand_first_and_arms_that_share_one_share_a_row() -> None
     assert "human: no slices by document: it has one" in shown
     assert "about another arm" not in shown
     assert ("a", {"href": "#slices"}) in page.elements
+    other = slices()["rows"][0] | {"question_set": "another"}
+    report = sample()
+    report["slices"]["rows"].insert(0, other)
+    titles = re.findall(r"<summary>(nDCG@10, \w+ questions)", render(report, []))
+    assert titles == ["nDCG@10, human questions", "nDCG@10, another questions"]
 
 
 def test_where_nothing_certainly_hurt_it_is_not_called_proof() -> None:

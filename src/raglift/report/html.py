@@ -114,7 +114,7 @@ def _view(report: dict[str, Any]) -> dict[str, Any]:
         "against_base": against_base,
         "panels": panels(verdicts, family),
         "metrics": sorted(metrics, key=_metric_key),
-        "slices": slice_view.view(_part(report, "slices"), chosen.get("arm")),
+        "slices": slice_view.view(_part(report, "slices"), chosen.get("arm"), sets),
         "judges": _part(report, "judges"),
         "support": report.get("support"),
         "left_out": report.get("left_out") or [],

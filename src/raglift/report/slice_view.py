@@ -49,12 +49,13 @@ def harms(slices: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list(grouped.values())
 
 
-def view(slices: Mapping[str, Any], chosen: str | None) -> dict[str, Any]:
+def view(slices: Mapping[str, Any], chosen: str | None, sets: Sequence[str] = ()) -> dict[str, Any]:
     """What the template shows.
 
     Args:
         slices: As `raglift.report.slices.build` gives them; empty where a report has none.
         chosen: The arm that would be released.
+        sets: Question sets in the order in which they are shown.
 
     Returns:
         `told`, `harms`, the `arm` that is shown in full with a panel for each question set and metric, what the
@@ -64,7 +65,11 @@ def view(slices: Mapping[str, Any], chosen: str | None) -> dict[str, Any]:
         return {}
     arm = focus(slices, chosen)
     rows = [row for row in slices.get("rows") or [] if row["arm"] == arm]
-    tables = dict.fromkeys((row["question_set"], row["metric"]) for row in rows)
+    order = {name: place for place, name in enumerate(sets)}
+    tables = sorted(
+        dict.fromkeys((row["question_set"], row["metric"]) for row in rows),
+        key=lambda table: order.get(table[0], len(order)),
+    )
     found = [(*key, [row for row in rows if (row["question_set"], row["metric"]) == key]) for key in tables]
     notes = [note for note in slices.get("notes") or [] if note.get("arm") in ("", None, arm)]
     return {
