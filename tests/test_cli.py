@@ -79,6 +79,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
     pipeline: Any = ModuleType("raglift.pipeline")
     opened: Any = ModuleType("raglift.serve.result")
     evaluating: Any = ModuleType("raglift.serve.evaluate")
+    written: Any = ModuleType("raglift.report.files")
 
     def run(config: Any, progress: Any) -> Any:
         print("a library talks")
@@ -96,8 +97,10 @@ def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
     pipeline.run = run
     evaluating.evaluate_on = lambda result, data, progress: {"retrieval": REPORT["retrieval"], "verdicts": []}
     opened.open_run = opened.read_run = open_run
+    written.rebuild = lambda result, progress: {**result.report, "left_out": ["judge.json is not shown."]}
     opened.read_status = lambda run, workspace: STATUS
     monkeypatch.setitem(sys.modules, "raglift.pipeline", pipeline)
+    monkeypatch.setitem(sys.modules, "raglift.report.files", written)
     monkeypatch.setitem(sys.modules, "raglift.serve.evaluate", evaluating)
     monkeypatch.setitem(sys.modules, "raglift.serve.result", opened)
     return fake
@@ -207,10 +210,19 @@ def test_report(fakes: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> N
     assert fakes.seen == [("demo", "elsewhere")]
     assert str(fakes.result.folder / "report.html") in text
     assert REPORT["verdict"] in text
-    for part in ("0.641 [0.600 0.680]", "n/a", "0.250 (50% scored)", "+0.059", "+0.010 +0.100", "0.012", "better"):
+    for part in (
+        "0.641 [0.600 0.680]",
+        "n/a",
+        "0.250 (50% scored)",
+        "+0.059",
+        "+0.010 +0.100",
+        "0.012",
+        "better",
+        "judge.json",
+    ):
         assert part in text
     assert cli.main(["report", "demo", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == REPORT
+    assert json.loads(capsys.readouterr().out) == REPORT | {"left_out": ["judge.json is not shown."]}
 
 
 def test_a_run_that_is_not_there(fakes: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -198,6 +198,7 @@ def test_every_plugin_is_described() -> None:
     index = set(inline((ROOT / "docs" / "index.md").read_text("utf-8")))
     missing |= {*plugins.names("index kind"), *plugins.names("encoding backend")} - index
     missing |= set(plugins.names("encoding backend")) - set(inline((ROOT / "docs" / "index.md").read_text("utf-8")))
+    missing |= set(plugins.names("slice dimension")) - set(inline((ROOT / "docs" / "slices.md").read_text("utf-8")))
     missing |= set(plugins.names("corruption")) - set(inline((ROOT / "docs" / "grounding.md").read_text("utf-8")))
     tuning = set(inline((ROOT / "docs" / "tuning.md").read_text("utf-8")))
     retrieval = set(inline((ROOT / "docs" / "retrieval.md").read_text("utf-8")))

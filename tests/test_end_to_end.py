@@ -113,6 +113,9 @@ def test_everything_is_there_and_a_second_run_does_nothing(config: dict[str, Any
     assert set(run.report["response"]["human"]) == {arm for arm in run.arms if "hybrid" not in arm and arm != "bm25"}
     assert set(run.report["retrieval"]["human"]) == {arm for arm in run.arms if "closed_book" not in arm}
     assert (run.folder / "report.html").read_text("utf-8").lower().startswith("<!doctype html>")
+    assert "Where tuning hurt" in (run.folder / "report.html").read_text("utf-8")
+    assert run.slices(quiet=True) == run.report["slices"]
+    assert {row["question_set"] for row in run.slices(arm="bm25", quiet=True)["rows"]} == {"human", "synthetic"}
 
 
 def test_a_tuned_model_has_a_card_that_gives_nothing_of_the_documents_away(

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from raglift import cli_evaluate, cli_exchange, cli_index, cli_judge, cli_support
+from raglift import cli_evaluate, cli_exchange, cli_index, cli_judge, cli_slices, cli_support
 from raglift.cli_output import Answer, Table, as_json, as_text, number, score_tables, trial_tables, write
 from raglift.errors import UserError
 
@@ -81,10 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     guess.add_argument("inputs", nargs="+", metavar="CONFIG|KEY=VALUE", help=what)
     guess.add_argument("--quiet", action="store_true", help="show no progress")
     add_for_run("status", _status, "Show which stages of a run are done.")
-    add_for_run("report", _report, "Show a run's verdict and scores, and where its HTML report lies.")
+    about = "Show a run's verdict and scores, and write its HTML report anew with what was found since."
+    add_for_run("report", _report, about)
     ask = add_for_run("ask", _ask, "Put one question to a finished run.")
     ask.add_argument("question", metavar="QUESTION")
     ask.add_argument("--arm", help="the pipeline that answers (default: the one that the run chose)")
+    cli_slices.add_commands(add_for_run)
     cli_evaluate.add_commands(add)
     cli_index.add_commands(commands, add_for_run)
     cli_judge.add_commands(add_for_run)
@@ -173,15 +175,25 @@ def _status(arguments: argparse.Namespace) -> Answer:
 
 
 def _report(arguments: argparse.Namespace) -> Answer:
+    from raglift.progress import Progress
+    from raglift.report.files import rebuild
     from raglift.serve.result import read_run
 
-    result = read_run(arguments.run, arguments.workspace)
+    result, display = read_run(arguments.run, arguments.workspace), Progress()
     report = result.report
+    try:
+        report = rebuild(result, display)
+    except UserError as error:  # what was measured is there to be read all the same
+        display.warn(f"report.html stays as it was: {error.what} {error.why}".rstrip())
     parts = [
         f"Report: {result.folder / 'report.html'}",
         report["verdict"],
         *score_tables(report),
         *trial_tables(report),
+        *(cli_slices.harm_parts(report["slices"]) if "slices" in report else ()),
+        *(part for judge in report.get("judges", {}).values() for part in cli_judge.judge_parts(judge)),
+        *(cli_support.support_parts(report["support"]) if report.get("support") else ()),
+        *report.get("left_out", ()),
     ]
     return Answer(report, parts)
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from raglift.cli_output import Answer, Table, score_tables
-
-if TYPE_CHECKING:
-    from raglift.serve.support import Support
 
 AddForRun = Callable[..., argparse.ArgumentParser]
 
@@ -32,17 +29,23 @@ def _support(arguments: argparse.Namespace) -> Answer:
 
     run = open_run(arguments.run, arguments.workspace)
     found = check_support(run, arguments.checker, Progress(quiet=arguments.quiet))
-    scores = {name: {arm: {"support": cell} for arm, cell in arms.items()} for name, arms in found.sets.items()}
-    return Answer(asdict(found), [_health(found), *score_tables({"response": scores, "verdicts": found.verdicts})])
+    return Answer(asdict(found), support_parts(asdict(found)))
 
 
-def _health(found: Support) -> Table:
+def support_parts(found: Mapping[str, Any]) -> list[str | Table]:
+    """What support.json says, as tables: first how often the checker is right."""
+    scores = {name: {arm: {"support": cell} for arm, cell in arms.items()} for name, arms in found["sets"].items()}
+    return [_health(found), *score_tables({"response": scores, "verdicts": found["verdicts"]})]
+
+
+def _health(found: Mapping[str, Any]) -> Table:
+    health = found["health"]
     rows = [
-        ("claims not supported that it finds", found.health["sensitivity"]),
-        ("supported claims that it lets through", found.health["specificity"]),
-        *((f"  {kind}", rate) for kind, rate in found.health["by_kind"].items()),
+        ("claims not supported that it finds", health["sensitivity"]),
+        ("supported claims that it lets through", health["specificity"]),
+        *((f"  {kind}", rate) for kind, rate in health["by_kind"].items()),
     ]
-    title = f"the {found.checker} checker on claims about test documents, half of them made false by machine"
+    title = f"the {found['checker']} checker on claims about test documents, half of them made false by machine"
     return Table(title, ("claims", "share", "95% interval", "n"), [(name, *_cells(rate)) for name, rate in rows])
 
 

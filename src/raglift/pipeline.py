@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from llama_index.core.llms import LLM
 
-from raglift.artifacts import Artifact, write_atomic, write_json
+from raglift.artifacts import Artifact
 from raglift.config import Config
 from raglift.evaluation import stage as evaluation_stage
 from raglift.evaluation.retrieval import validate_metrics
@@ -17,7 +17,8 @@ from raglift.models.find import find_model
 from raglift.pipeline_training import TrainingStages
 from raglift.progress import Progress
 from raglift.report import build as report
-from raglift.report.html import render
+from raglift.report import slices
+from raglift.report.files import write
 from raglift.runner import Runner
 from raglift.serve.parts import Indexes, limits, pipelines
 from raglift.serve.result import RunResult
@@ -117,9 +118,9 @@ class _Pipeline(TrainingStages):
             datetime.now(UTC).isoformat(timespec="seconds"),
             self._trials,
         )
-        html = render(value, report.side_by_side(folders["evaluation"], self._loaded))
-        write_json(self._runner.folder / "report.json", value)
-        write_atomic(self._runner.folder / "report.html", html.encode("utf-8"))
+        evaluation = folders["evaluation"]
+        value["slices"] = slices.build(self._config, evaluation, self._loaded, self._display)
+        write(self._runner.folder, value, evaluation, evaluation.name, self._loaded)
         self._runner.finish()
         return RunResult(self._runner.folder)
 

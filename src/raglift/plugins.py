@@ -34,6 +34,7 @@ FOLDERS = {
     "index kind": "index/kinds",
     "encoding backend": "models/backends",
     "corruption": "grounding/corruptions",
+    "slice dimension": "evaluation/slices",
 }
 """Kind of plug-in -> folder under the package."""
 

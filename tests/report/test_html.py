@@ -74,6 +74,62 @@ def cell(value: float | None, **changes: Any) -> dict[str, Any]:
     return {"value": value, "n": 160, "coverage": 1.0, "ci_low": low, "ci_high": high} | changes
 
 
+def slices() -> dict[str, Any]:
+    """A certain harm of two arms that retrieve alike, a gain, a slice that is too small, and a note."""
+    row = {"question_set": "human", "arm": "tuned_both", "against": "base", "metric": "nDCG@10", "dimension": "kind"}
+    row |= {"questions": 40, "n": 39, "documents": 12, "p": 0.002, "why": ""}
+    harm = row | {"slice": "keyword", "delta": -0.125, "ci_low": -0.1875, "ci_high": -0.0625, "decision": "worse"}
+    gain = row | {"slice": "factoid", "delta": 0.25, "ci_low": 0.1875, "ci_high": 0.3125, "decision": "better"}
+    small = row | {"slice": "claim", "n": 4, "delta": -0.5, "ci_low": None, "ci_high": None, "p": None}
+    small |= {"decision": "not judged", "why": "fewer than 10 questions"}
+    note = {"question_set": "human", "note": "no slices by document: it has one", "arm": "", "metric": ""}
+    return {
+        "rows": [harm, harm | {"arm": "tuned_embedding"}, gain, small],
+        "notes": [note, note | {"arm": "tuned_hybrid", "note": "about another arm"}],
+        "least": 10,
+        "fewest_documents": 6,
+        "dimensions": {"kind": "kind of question"},
+    }
+
+
+def judged() -> dict[str, Any]:
+    """A judge that is believed for one question and refused for another."""
+    rate = {"value": 0.9, "low": 0.8, "high": 0.95, "n": 100}
+    good = {"sensitivity": rate, "specificity": rate, "youden": 0.8, "youden_low": 0.66, "youden_high": 0.87}
+    good |= {"unparsed": 3, "believed": True, "refused": ""}
+    bad = good | {"youden": 0.01, "believed": False, "refused": "it is not told from chance"}
+    cell = {"value": 0.62, "observed": 0.6, "ci_low": 0.5, "ci_high": 0.72, "n": 45, "coverage": 0.9}
+    row = {"question_set": "human", "question": "correctness", "arm": "tuned_both", "against": "base", "value": 0.31}
+    row |= {"observed": 0.25, "ci_low": 0.11, "ci_high": 0.52, "p": 0.0001, "n": 45, "decision": "better"}
+    return {
+        "evaluation": "k",
+        "judge": {"name": "large", "read_by": "strict parser"},
+        "questions": {
+            "correctness": {"about": "the answer is right", "health": good},
+            "faithfulness": {"about": "the answer is borne out", "health": bad},
+        },
+        "scores": {"human": {"base": {"correctness": cell}, "tuned_both": {"correctness": cell | {"value": None}}}},
+        "differences": [row],
+        "own_answers": ["base"],
+    }
+
+
+def supported() -> dict[str, Any]:
+    rate = {"value": 0.71, "interval": [0.6, 0.8], "n": 80}
+    cell = {"value": 0.55, "ci_low": 0.5, "ci_high": 0.6, "n": 90, "coverage": 0.75}
+    return {
+        "evaluation": "k",
+        "checker": "lexical",
+        "health": {
+            "sensitivity": rate,
+            "specificity": rate | {"value": 0.93},
+            "by_kind": {"negation": rate, "swap": rate | {"value": None}},
+        },
+        "sets": {"human": {"base": cell, "tuned_both": cell}},
+        "verdicts": [verdict(metric="support", delta=-0.05, ci_low=-0.09, ci_high=-0.01, decision="worse")],
+    }
+
+
 def sample() -> dict[str, Any]:
     answers = {"base": cell(0.211), "tuned_both": cell(0.461, coverage=0.9), "closed_book": cell(None, n=0)}
     ranks = {"tuned_hybrid": cell(0.733), "base": cell(0.642), "tuned_both": cell(0.691)}
@@ -113,6 +169,10 @@ def sample() -> dict[str, Any]:
         "funnel": [{"stage": "synthesis", "reason": "written", "count": 5210}, {"stage": "", "reason": "", "count": 0}],
         "training": {"embedding": embedding, "llm": {"strategies": ["full"], "chosen": "base", "history": []}},
         "choices": {"fusion_tuned": fusion},
+        "slices": slices(),
+        "judges": {"large": judged()},
+        "support": supported(),
+        "left_out": ["judge.json is not shown."],
         "stages": [{"name": "corpus", "key": "00ff", "seconds": 3900.0, "cached": True}],
         "chosen": {"arm": "tuned_both", "embedding": "MiniLM tuned", "llm": "SmolLM2 tuned", "why": "It wins."},
         "settings": {"corpus": {"chunk": {"size": 400}}, "seed": 7},
@@ -249,7 +309,9 @@ def scaled() -> dict[str, Any]:
     scales = {"answer_length": (0.0, None, None), "readability": (0.0, 100.0, "higher")}
     scales["wrongly_refused"] = (0.0, 1.0, "lower")
     report = sample() | {
-        "metrics": {k: dict(zip(("low", "high", "better"), v, strict=True)) for k, v in scales.items()}
+        "slices": {},
+        "support": None,
+        "metrics": {k: dict(zip(("low", "high", "better"), v, strict=True)) for k, v in scales.items()},
     }
     means = {"base": (12.0, 40.0, 0.3), "tuned_both": (3.0, 70.0, 0.1)}
     report["response"] = {"human": {arm: dict(zip(scales, map(cell, row), strict=True)) for arm, row in means.items()}}
@@ -495,3 +557,61 @@ def test_how_passages_are_found_is_shown_with_all_that_was_tried() -> None:
     assert "too few development questions" in Page(render(few, [])).text()
     assert "Retrieval" in Page(render(few, [])).inside("a")
     assert "Retrieval" not in Page(render(sample() | {"choices": {}}, [])).inside("a")
+
+
+def test_certain_harms_stand_first_and_arms_that_share_one_share_a_row() -> None:
+    page = Page(render(sample(), []))
+    shown = page.text()
+    assert "Tuning certainly hurt in 2 of the 3 slices that could be judged, over 2 arms." in shown
+    harm = (
+        "keyword kind of question tuned_both, tuned_embedding against base nDCG@10 human questions \N{MINUS SIGN}0.125"
+    )
+    assert shown.count(harm) == 1
+    assert shown.index(harm) < shown.index("factoid kind of question")
+    assert "nDCG@10, human questions (2 judged, 1 too small)" in shown
+    assert "claim kind of question \N{MINUS SIGN}0.500 4 12 fewer than 10 questions" in shown
+    assert "human: no slices by document: it has one" in shown
+    assert "about another arm" not in shown
+    assert ("a", {"href": "#slices"}) in page.elements
+    other = slices()["rows"][0] | {"question_set": "another"}
+    report = sample()
+    report["slices"]["rows"].insert(0, other)
+    titles = re.findall(r"<summary>(nDCG@10, \w+ questions)", render(report, []))
+    assert titles == ["nDCG@10, human questions", "nDCG@10, another questions"]
+
+
+def test_where_nothing_certainly_hurt_it_is_not_called_proof() -> None:
+    report = sample()
+    report["slices"]["rows"] = [row for row in report["slices"]["rows"] if row["decision"] != "worse"]
+    shown = Page(render(report, [])).text()
+    assert "certainly hurt in none of the 1 slices" in shown
+    assert "no proof" in shown
+    assert "Certain harms" not in shown
+    report["slices"]["rows"] = [row for row in report["slices"]["rows"] if row["decision"] == "not judged"]
+    assert "No slice could be judged: each has fewer than 10" in Page(render(report, [])).text()
+
+
+def test_a_judge_is_shown_with_its_health_and_why_it_is_refused() -> None:
+    shown = Page(render(sample(), [])).text()
+    assert "correctness the answer is right 0.90 0.80 to 0.95, n = 100 0.90 0.80 to 0.95, n = 100 +0.80" in shown
+    assert "refused : it is not told from chance" in shown
+    assert "base 0.62 0.50 to 0.72 as judged 0.60, n = 45 90% judged tuned_both chosen" not in shown
+    assert "base 0.62 0.50 to 0.72 as judged 0.60, n = 45 90% judged tuned_both \N{EN DASH}" in shown
+    assert "tuned_both against base correctness human questions +0.31 +0.11 to +0.52 +0.25 <0.001 45 ▲ better" in shown
+    assert "It wrote the answers of base itself" in shown
+
+
+def test_support_stands_below_how_often_its_checker_is_right() -> None:
+    shown = Page(render(sample(), [])).text()
+    health = shown.index("Unsupported claims that it finds (sensitivity) 0.71 0.60 to 0.80, n = 80")
+    table = shown.index("tuned_both 0.550 0.500 to 0.600 75% checked 90 \N{MINUS SIGN}0.050")
+    assert health < table
+    assert "swap \N{EN DASH}" in shown
+    assert "left out of this report: judge.json is not shown." in shown
+
+
+@pytest.mark.parametrize("part", ["slices", "judges", "support", "left_out"])
+def test_what_no_command_left_has_no_section(part: str) -> None:
+    page = Page(render({key: value for key, value in sample().items() if key != part}, []))
+    assert part not in [attributes.get("id") for _, attributes in page.elements]
+    assert "left out of this report" not in page.text() or part != "left_out"

@@ -51,6 +51,7 @@ def finished(root: Path, model: Path, answers: dict[str, list[str | None]]) -> A
             seed=0, embedding=SimpleNamespace(model=str(model)), evaluation=SimpleNamespace(resamples=200)
         ),
         state={"run": "demo", "stages": [{"name": "corpus", "key": "a"}, {"name": "synthesis", "key": "b"}]},
+        key=lambda stage: f"key of {stage}",
         workspace=root / "indexes",
         folder=root / "run",
         runtime=RUNTIME,
@@ -75,6 +76,7 @@ def test_the_lexical_checker_tells_what_the_passages_say(tmp_path: Path, tiny_em
     assert found.health["specificity"]["value"] > 0.8
     kept = json.loads((run.folder / FILE).read_text("utf-8"))
     assert kept["sets"] == json.loads(json.dumps(found.sets))
+    assert kept["evaluation"] == "key of evaluation"
 
 
 def test_a_trained_checker_is_trained_once_and_says_how_often_it_is_right(

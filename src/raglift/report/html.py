@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from raglift.evaluation.scale import PRICES
-from raglift.report import trials
+from raglift.report import slice_view, trials
 from raglift.report.forest import finite, panels
 
 _FOLDER = Path(__file__).parent
@@ -52,9 +52,9 @@ def render(report: dict[str, Any], questions: Sequence[dict[str, Any]]) -> str:
 
     Args:
         report: What `report.json` holds: `run`, `verdict`, `created`, `arms`, `question_sets`, `retrieval`,
-            `response`, `metrics`, `verdicts`, `funnel`, `audit`, `training`, `choices`, `stages`, `chosen`,
-            `settings`, `versions`. A part that is missing or empty is left out or said to be missing; a score that is
-            None is shown as a dash.
+            `response`, `metrics`, `verdicts`, `slices`, `judges`, `support`, `left_out`, `funnel`, `audit`,
+            `training`, `choices`, `stages`, `chosen`, `settings`, `versions`. A part that is missing or empty is left
+            out or said to be missing; a score that is None is shown as a dash.
         questions: One dictionary a question: `id`, `question_set`, `question`, `answers`, `answerable`, `kind` and
             `arms`, which maps an arm to its `answer`, `passages` (`chunk_id`, `source`, `text`, `relevant`, `score`)
             and `scores`. The text of a passage is stored once, however many arms found it.
@@ -114,6 +114,10 @@ def _view(report: dict[str, Any]) -> dict[str, Any]:
         "against_base": against_base,
         "panels": panels(verdicts, family),
         "metrics": sorted(metrics, key=_metric_key),
+        "slices": slice_view.view(_part(report, "slices"), chosen.get("arm"), sets),
+        "judges": _part(report, "judges"),
+        "support": report.get("support"),
+        "left_out": report.get("left_out") or [],
         "training": [_training(name, part) for name, part in sorted(_part(report, "training").items()) if part],
         "choices": [
             {"title": title, **_part(report, "choices")[stage]}

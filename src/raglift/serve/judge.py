@@ -225,10 +225,9 @@ def _summary(
         }
         for name, question in questions.items()
     }
-    evaluation = next(stage["key"] for stage in result.state["stages"] if stage["name"] == "evaluation")
     return {
         "run": result.state["run"],
-        "evaluation": evaluation,
+        "evaluation": result.key("evaluation"),
         "judge": about(judge),
         "items": config.items,
         "floor": config.floor,

@@ -146,13 +146,17 @@ class RunResult:
     def _arms(self) -> tuple[Arm, ...]:
         return arms_of(self.config)
 
+    def key(self, stage: str) -> str:
+        """The key of a stage's artifact; empty where the run has no such stage."""
+        return next((str(entry["key"]) for entry in self.state["stages"] if entry["name"] == stage), "")
+
     def artifact(self, stage: str) -> Artifact:
         """A stage's finished artifact, its files checked.
 
         Raises:
             UserError: It is missing, or a file of it is damaged.
         """
-        key = next((entry["key"] for entry in self.state["stages"] if entry["name"] == stage), "")
+        key = self.key(stage)
         found = Store(self.workspace).open(stage, key) if key else None
         if found is None:
             raise UserError(
@@ -300,6 +304,12 @@ class RunResult:
         from raglift.serve.judge import judge_with
 
         return judge_with(self, llm, **settings)
+
+    def slices(self, **wanted: Any) -> dict[str, Any]:
+        """Where tuning hurt, the worst first; see `raglift.serve.slices.slices_of`."""
+        from raglift.serve.slices import slices_of
+
+        return slices_of(self, **wanted)
 
     @cached_property
     def bm25(self) -> Bm25:

@@ -40,12 +40,14 @@ class Support:
         health: The checker's sensitivity, specificity and balanced accuracy on claims about held-out documents.
         sets: Question set -> arm -> the mean support of its answers, as in the report.
         verdicts: Every arm against "base".
+        evaluation: Key of the evaluation whose answers were checked.
     """
 
     checker: str
     health: dict[str, Any]
     sets: dict[str, Any]
     verdicts: list[dict[str, Any]]
+    evaluation: str
 
 
 def check_support(run: RunResult, checker: str = "trained", display: Progress | None = None) -> Support:
@@ -76,7 +78,7 @@ def check_support(run: RunResult, checker: str = "trained", display: Progress | 
         else:
             found = LexicalChecker()
             health = stage.told(health_of(claims.test, found.supported(claims.test)))
-        result = Support(checker, health, *_scored(run, answers, found, display))
+        result = Support(checker, health, *_scored(run, answers, found, display), run.key("evaluation"))
         write_json(run.folder / FILE, asdict(result))
     return result
 

@@ -1,0 +1,1 @@
+"""Ways to cut a question set into slices: one file a dimension."""
