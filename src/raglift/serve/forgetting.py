@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -170,9 +171,8 @@ def _llm(run: RunResult, probe: Probe, margin: float, display: Progress) -> Mode
     if tuned == base:
         return Model("llm", name, None, [], {}, None, _UNTUNED)
     settings = {"target": "llm", "probe": probe.key, "asked": content_id(PREFIX)}
-    scores = _scores(
-        run, settings, {"base": base, "tuned": tuned}, lambda job: probing.probe_llm(run.models, probe, job), display
-    )
+    write = partial(probing.probe_llm, run.models, probe)
+    scores = _scores(run, settings, {"base": base, "tuned": tuned}, write, display)
     resampling = Resampling({}, run.config.seed, run.config.evaluation.resamples)
     figures = retained(scores, NAME, [LOSS, RIGHT, F1], margin, resampling)
     known = _closed_book(scores)
@@ -201,13 +201,8 @@ def _embedding(run: RunResult, corpora: Sequence[Judged], margin: float, display
             "questions": content_id([asdict(question) for question in judged.questions]),
             "metrics": list(RETRIEVAL),
         }
-        scores = _scores(
-            run,
-            settings,
-            {"base": base, "tuned": tuned},
-            lambda job, judged=judged: probing.probe_embedding(run.models, judged, job),  # type: ignore[misc]
-            display,
-        )
+        write = partial(probing.probe_embedding, run.models, judged)
+        scores = _scores(run, settings, {"base": base, "tuned": tuned}, write, display)
         resampling = Resampling(clusters(judged.questions), run.config.seed, run.config.evaluation.resamples)
         figures += retained(scores, judged.name, RETRIEVAL, margin, resampling)
     return Model("embedding", name, tuned, figures, {}, None, "")
