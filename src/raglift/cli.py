@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from raglift import cli_evaluate, cli_exchange, cli_index, cli_judge, cli_slices, cli_support
+from raglift import cli_evaluate, cli_exchange, cli_forgetting, cli_index, cli_judge, cli_slices, cli_support
 from raglift.cli_output import Answer, Table, as_json, as_text, number, score_tables, trial_tables, write
 from raglift.errors import UserError
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
-        kept = arguments.command in ("run", "index", "judge") or cli_evaluate.is_kept(arguments)
+        kept = arguments.command in ("run", "index", "judge", "forgetting") or cli_evaluate.is_kept(arguments)
         again = " The same command goes on from where it stopped." if kept else ""
         print(f"Interrupted.{again}", file=sys.stderr)
         return INTERRUPTED
@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_index.add_commands(commands, add_for_run)
     cli_judge.add_commands(add_for_run)
     cli_support.add_commands(add_for_run)
+    cli_forgetting.add_commands(add_for_run)
     cli_exchange.add_commands(add, add_for_run)
     add("strategies", _strategies, "List the training strategies and when to use each.")
     config = commands.add_parser("config", help="About configuration files.")

@@ -162,6 +162,25 @@ class Generator:
             return likelihoods(begin, own, following, self.batch_size, self.model.device, advance)
 
     @torch.inference_mode()
+    def score_texts(self, texts: Sequence[str], *, advance: Callable[[int], None] = lambda _: None) -> list[Likelihood]:
+        """How likely the model finds each text from its second token on, given those before: the negative of the loss
+        that transformers computes of a text that is its own label.
+
+        A text is read as the tokenizer encodes it, with the special tokens that it adds.
+
+        Args:
+            advance: Told how many more texts are done.
+
+        Raises:
+            UserError: A text is empty.
+        """
+        encoded = [list(self.tokenizer(text)["input_ids"]) for text in texts]
+        with self._acting():
+            begin, own = self.prefixes.split([], [ids[:1] for ids in encoded])
+            following = [ids[1:] for ids in encoded]
+            return likelihoods(begin, own, following, self.batch_size, self.model.device, advance)
+
+    @torch.inference_mode()
     def score_labels(
         self,
         prompts: Sequence[str],

@@ -16,6 +16,7 @@ from raglift.config import Config, config_from_dict
 from raglift.corpus.stage import Corpus
 from raglift.errors import UserError
 from raglift.evaluation.arms import RERANKED, Arm, arm_named, arms_of
+from raglift.evaluation.retention import MARGIN
 from raglift.index import fusion_stage
 from raglift.index.backend import IN_TORCH, Choice, read_choice
 from raglift.index.bm25 import Bm25
@@ -42,6 +43,7 @@ from raglift.training.outcome import Outcome, read_outcome
 from raglift.workspace import is_held
 
 if TYPE_CHECKING:
+    from raglift.serve.forgetting import Forgetting
     from raglift.serve.support import Support
     from raglift.serve.update import Account
 
@@ -391,6 +393,15 @@ class RunResult:
         from raglift.serve.support import check_support
 
         return check_support(self, checker, display)
+
+    def forgetting(
+        self, data: str | Path | None = None, margin: float = MARGIN, display: Progress | None = None
+    ) -> Forgetting:
+        """What the tuned models have forgotten of what their bases could do; see
+        `raglift.serve.forgetting.measure_forgetting`."""
+        from raglift.serve.forgetting import measure_forgetting
+
+        return measure_forgetting(self, data, margin, display)
 
     def reranker(self, arm: str | None = None, top_k: int | None = None) -> LiftReranker:
         """The arm's reranker, which keeps `top_k` passages, as many as the language model reads by default.
