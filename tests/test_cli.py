@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -322,10 +323,14 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_help_is_instant() -> None:
+    def spent() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)  # on a busy machine the clock counts others' work too
+        return used.ru_utime + used.ru_stime
+
     def once() -> float:
-        start = time.perf_counter()
+        start = spent()
         assert python("-m", "raglift", "--help").returncode == 0
-        return time.perf_counter() - start
+        return spent() - start
 
     assert min(once() for _ in range(5)) < 0.3
 
