@@ -42,12 +42,13 @@ def later(monkeypatch: pytest.MonkeyPatch, first: float) -> None:
     monkeypatch.setattr(rerank_stage.DevScore, "first_stage", first)
 
 
-@pytest.mark.parametrize("first_stage", ["hybrid", "dense"])
+@pytest.mark.parametrize(("first_stage", "share"), [("hybrid", 0.0), ("dense", 0.3)])
 def test_a_run_serves_the_order_that_it_scored(
-    first_stage: str, config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first_stage: str, share: float, config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later(monkeypatch, 0.0)
-    given = {**config, "rerank": {**config["rerank"], "first_stage": first_stage}, "workspace": str(tmp_path)}
+    rerank = {**config["rerank"], "first_stage": first_stage, "first_stage_share": share}
+    given = {**config, "rerank": rerank, "workspace": str(tmp_path)}
     run = raglift.run(given, quiet=True)
     stages = [stage["name"] for stage in run.report["stages"]]
     assert stages[-4:] == ["rerank_lists", "rerank", "llm", "evaluation"]
@@ -55,8 +56,10 @@ def test_a_run_serves_the_order_that_it_scored(
     assert {"reranked", "tuned_all"} <= set(run.report["retrieval"]["human"])
     assert {"reranked", "tuned_all"} <= set(run.report["response"]["human"])
     training = run.report["training"]["rerank"]
-    assert training["chosen"] == training["candidates"][-1]["name"]
-    assert [each["name"] for each in training["candidates"]][:2] == ["not reranked", "base"]
+    last = training["candidates"][-1]["name"]
+    assert last == (f"{training['chosen']}, {share:g} first stage" if share else training["chosen"])
+    assert training["candidates"][0]["name"] == "not reranked"
+    assert training["candidates"][1]["name"].startswith("base")
     assert run.report["chosen"]["arm"] in run.arms
     rows = [
         json.loads(line)
@@ -75,8 +78,9 @@ def test_a_run_serves_the_order_that_it_scored(
         assert isinstance(run.retriever(row["arm"]), LiftRetriever)
         assert [hit.node.node_id for hit in hits] == [chunk_id for chunk_id, _ in row["ranking"]]
         assert [hit.score for hit in hits] == pytest.approx([score for _, score in row["ranking"]], abs=1e-4)
-        ranked = plain.rank(question, [hit.node.get_content() for hit in hits])
-        assert [each["corpus_id"] for each in ranked] == list(range(6))
+        if not share:
+            ranked = plain.rank(question, [hit.node.get_content() for hit in hits])
+            assert [each["corpus_id"] for each in ranked] == list(range(6))
         response = run.query_engine(row["arm"]).query(question)
         assert [hit.node.get_content() for hit in response.source_nodes] == row["contexts"]
         assert str(response).strip() == row["answer"]

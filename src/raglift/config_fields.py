@@ -97,6 +97,13 @@ def _auto_or(number: type[int] | type[float]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _auto_or_part(value: object) -> object:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value != "auto" and not (is_number and 0 <= value < 1):  # type: ignore[operator]
+        raise wrong(f"must be 'auto' or a number from 0 to below 1, not {shown(value)}")
+    return value
+
+
 def _distinct(value: object, least: str) -> None:
     """Refuse a list that is empty, or that holds something twice, in words that say what it needs at least."""
     if isinstance(value, list):
@@ -209,6 +216,7 @@ Sweep = Annotated[list[Positive] | Literal["auto"] | None, BeforeValidator(_rate
 Curve = Annotated[bool | list[PositiveShare], BeforeValidator(_shares)]
 Ingredients = Annotated[list[str] | Literal["auto"] | None, BeforeValidator(_ingredients)]
 AutoInt = Annotated[int | Literal["auto"], _auto_or(int)]
+AutoPart = Annotated[float | Literal["auto"], BeforeValidator(_auto_or_part)]
 RetrievalMetric = Annotated[str, AfterValidator(_retrieval_metric)]
 Language = Annotated[str, AfterValidator(_language)]
 Chunker = Annotated[str, _plugin("chunker")]

@@ -13,6 +13,7 @@ from raglift.config_fields import (
     AutoFloat,
     AutoIndexKind,
     AutoInt,
+    AutoPart,
     Chunker,
     Count,
     Curve,
@@ -271,6 +272,8 @@ class RerankConfig(TuningConfig):
     """What finds the passages: the tuned embedding model, or its fusion with BM25."""
     depth: Count = 30
     """Passages of a question that are put in order; at least `retrieval.top_k`."""
+    first_stage_share: AutoPart = "auto"
+    """Weight that the first stage's scores keep in the order; "auto": the development questions choose."""
     dev_questions: Count | None = 100
     """Most questions of each development set that a scoring takes; null: all."""
     hard_negatives: NotNegativeInt = 4

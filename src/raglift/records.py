@@ -90,7 +90,8 @@ class QAPair:
 class TrainedModel:
     """A tuned model, or the base itself where nothing beat it (`chosen == "base"`).
 
-    `same_passages` says that it gives passages the base's vectors, so that the base's index serves it too.
+    `same_passages` says that it gives passages the base's vectors, so that the base's index serves it too;
+    `first_stage_share` is the weight that the first stage's scores keep in a reranker's order.
     """
 
     target: Target
@@ -102,6 +103,7 @@ class TrainedModel:
     chosen: str
     dev: dict[str, float] = field(default_factory=dict)
     same_passages: bool = False
+    first_stage_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from raglift.index.encoding import node
+from raglift.index.mixed_order import MixedReranker, mixed
+from raglift.index.ranking import Ranking
 from raglift.index.rerankers import LiftReranker
 from raglift.models.reranker import CrossEncoderReranker, load_reranker
 from raglift.records import Chunk
@@ -63,3 +65,33 @@ def test_it_reads_what_the_evaluation_reads(reranker: CrossEncoderReranker) -> N
     (scored,) = reranker.rerank([(ASKED, ranking)], {chunk.id: chunk.text for chunk in CHUNKS})
     served = LiftReranker(reranker, 10, "folder").postprocess_nodes(Fixed(range(10)).retrieve(ASKED), query_str=ASKED)
     assert [(hit.node.node_id, hit.score) for hit in served] == [(chunk_id, score) for chunk_id, score in scored]
+
+
+def test_a_part_of_the_first_stages_scores_may_count(reranker: CrossEncoderReranker) -> None:
+    text_of = {chunk.id: chunk.text for chunk in CHUNKS}
+    first = tuple((chunk.id, 1.0 / (3 + rank)) for rank, chunk in enumerate(CHUNKS[:6]))
+    (alone,) = reranker.rerank([(ASKED, first)], text_of)
+    assert MixedReranker(reranker, 0.0).rerank([(ASKED, first)], text_of) == [alone]
+    ((best, _), *_) = mixed([first], [alone], 0.999)[0]
+    assert best == first[0][0]
+    (half,) = MixedReranker(reranker, 0.5).rerank([(ASKED, first)], text_of)
+
+    def unit(ranking: Ranking) -> dict[str, float]:
+        scores = [score for _, score in ranking]
+        return {name: (score - min(scores)) / (max(scores) - min(scores)) for name, score in ranking}
+
+    expected = {name: (score + unit(alone)[name]) / 2 for name, score in unit(first).items()}
+    assert dict(half) == pytest.approx(expected)
+    assert [name for name, _ in half] == sorted(expected, key=lambda name: -expected[name])
+
+
+def test_served_nodes_are_mixed_as_the_evaluation_mixes_rankings(reranker: CrossEncoderReranker) -> None:
+    nodes = Fixed([3, 1, 4, 0, 5]).retrieve(ASKED)
+    for place, hit in enumerate(nodes):
+        hit.score = 0.9 - 0.1 * place
+    order = MixedReranker(reranker, 0.4)
+    ranking = tuple((hit.node.node_id, hit.score or 0.0) for hit in nodes)
+    (expected,) = order.rerank([(ASKED, ranking)], {chunk.id: chunk.text for chunk in CHUNKS})
+    served = LiftReranker(order, 5, "folder").postprocess_nodes(nodes, query_str=ASKED)
+    assert [hit.node.node_id for hit in served] == [name for name, _ in expected]
+    assert [hit.score for hit in served] == pytest.approx([score for _, score in expected], abs=1e-6)

@@ -18,6 +18,7 @@ from raglift.artifacts import WORK
 from raglift.config import RerankConfig
 from raglift.errors import UserError
 from raglift.index.encoding import node
+from raglift.index.mixed_order import MixedReranker
 from raglift.index.ranking import Ranking
 from raglift.index.rerankers import LiftReranker
 from raglift.models.find import find_model
@@ -100,8 +101,8 @@ class Scores(DevScore):
     def __call__(self, model: nn.Module) -> float:
         return next(self._left)
 
-    def of(self, reranker: Reranker) -> float:
-        return next(self._left)
+    def of_mixes(self, reranker: Reranker, shares: Sequence[float]) -> dict[float, float]:
+        return {share: next(self._left) for share in shares}
 
 
 def run(
@@ -114,7 +115,7 @@ def run(
 ) -> tuple[Outcome, dict[str, Any]]:
     monkeypatch.setattr(rerank_stage, "DevScore", type("Told", (Scores,), {"later": scores}))
     (out / WORK).mkdir(parents=True)
-    given = {"batch_size": 4, "epochs": 1, "learning_rate": 1e-3, "evaluations": 2, **settings}
+    given = {"batch_size": 4, "epochs": 1, "learning_rate": 1e-3, "evaluations": 2, "first_stage_share": 0, **settings}
     config = RerankConfig.model_validate(given)
     job = tasks.job(out)
     rerank_stage.build(config, tasks.lists()[:rows], [], CORPUS, find_model(str(base)), RUNTIME, job)
@@ -128,6 +129,38 @@ def test_a_language_model_is_taken_as_it_comes_if_it_beats_the_first_stage(
     outcome, training = run(tiny_llm, tmp_path / "out", monkeypatch, (score,), strategies=[])
     assert (outcome.record.chosen, outcome.tuned) == (chosen, None)
     assert training["candidates"] == [{"name": "not reranked", "dev": 0.5}, {"name": "base", "dev": score}]
+
+
+@pytest.mark.parametrize(
+    ("scores", "chosen", "share"),
+    [
+        ((0.6, 0.7, 0.65, 0.7, 0.5), "base", 0.2),  # of equal ones the least
+        ((0.4, 0.3, 0.55, 0.5, 0.5), "base", 0.4),  # alone it does not beat the first stage
+        ((0.4, 0.3, 0.5, 0.5, 0.5), "not reranked", 0.0),
+    ],
+)
+def test_the_development_questions_choose_what_the_first_stage_counts(
+    scores: Sequence[float],
+    chosen: str,
+    share: float,
+    tiny_llm: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    more = {"strategies": [], "first_stage_share": "auto"}
+    outcome, training = run(tiny_llm, tmp_path / "out", monkeypatch, scores, **more)
+    assert (outcome.record.chosen, outcome.record.first_stage_share) == (chosen, share)
+    assert {row["name"]: row["dev"] for row in training["candidates"]} == {
+        "not reranked": 0.5,
+        **dict(zip(["base", *(f"base, 0.{n} first stage" for n in (2, 4, 6, 8))], scores, strict=True)),
+    }
+
+
+def test_a_mix_on_the_development_split_is_what_is_served(tiny_llm: Path) -> None:
+    score, reranker = DevScore(DEV, CORPUS, RUNTIME, QUIET), open_reranker(tiny_llm, RUNTIME)
+    every = [(question.question, ranking) for asked in DEV for question, ranking in asked]
+    for share, found in score.of_mixes(reranker, (0.0, 0.3)).items():
+        assert found == score._mean(MixedReranker(reranker, share).rerank(every, CORPUS.text_of))
 
 
 def test_a_language_model_is_not_tuned(tiny_llm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,6 +243,16 @@ def test_a_cross_encoder_is_a_candidate_as_it_comes(
         *zip(("base", "step 1", "step 2"), scores, strict=True),
     ]
     assert (outcome.tuned is not None) == (chosen == "step 1")
+
+
+def test_what_was_trained_is_mixed_with_the_first_stage(
+    tiny_cross_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = (0.4, 0.45, 0.42, *(0.46, 0.51, 0.48, 0.5))  # the base, two checkpoints; the better one's mixes
+    outcome, training = run(tiny_cross_encoder, tmp_path / "out", monkeypatch, scores, first_stage_share="auto")
+    assert (outcome.record.chosen, outcome.record.first_stage_share) == ("step 1", 0.4)
+    assert {c["name"]: c["dev"] for c in training["candidates"]}["step 1, 0.4 first stage"] == 0.51
+    assert outcome.tuned is not None
 
 
 @pytest.mark.parametrize(("score", "chosen"), [(0.6, "base"), (0.4, "not reranked")])

@@ -15,7 +15,8 @@ from raglift.models.reranker import Reranker
 class LiftReranker(BaseNodePostprocessor):
     """Puts nodes in the order of a cross-encoder's or a language model's scores, which take the place of theirs.
 
-    Scores have no bounds, and compare with those of the same question alone.
+    Scores have no bounds, and compare with those of the same question alone. Where the scores that nodes come with
+    count for a part (`MixedReranker`), more of them has to be better.
 
     Example:
         >>> reranker = raglift.open_run("rerank").reranker()
@@ -50,11 +51,14 @@ class LiftReranker(BaseNodePostprocessor):
     def batch(self, questions: Sequence[str], nodes: Sequence[Sequence[NodeWithScore]]) -> list[list[NodeWithScore]]:
         """The best `top_n` nodes of each question; all are scored together, which costs less than one by one."""
         reranker: Reranker = self._reranker
-        pairs = [
-            (question, hit.node.get_content(MetadataMode.EMBED))
-            for question, hits in zip(questions, nodes, strict=True)
-            for hit in hits
+        places = {f"{row}.{place}": hit for row, hits in enumerate(nodes) for place, hit in enumerate(hits)}
+        text_of = {name: hit.node.get_content(MetadataMode.EMBED) for name, hit in places.items()}
+        rankings = [
+            tuple((f"{row}.{place}", hit.score or 0.0) for place, hit in enumerate(hits))
+            for row, hits in enumerate(nodes)
         ]
-        scores = iter(reranker.scores(pairs).tolist())
-        scored = [[NodeWithScore(node=hit.node, score=next(scores)) for hit in hits] for hits in nodes]
-        return [sorted(hits, key=lambda hit: -(hit.score or 0.0))[: self.top_n] for hits in scored]
+        ordered = reranker.rerank(list(zip(questions, rankings, strict=True)), text_of)
+        return [
+            [NodeWithScore(node=places[name].node, score=score) for name, score in ranking[: self.top_n]]
+            for ranking in ordered
+        ]

@@ -13,6 +13,7 @@ from raglift import plugins
 from raglift.config import Config
 from raglift.evaluation.arms import Arm, arms_of
 from raglift.index.backend import Passages
+from raglift.index.mixed_order import MixedReranker
 from raglift.index.rewording import transform_of
 from raglift.index.transforms._base import QueryTransform
 from raglift.index.vector_cache import VectorCache, cache_key
@@ -168,8 +169,9 @@ class Models:
         if self.rerank is None or not self.rerank_key():
             return None
         if self._reranker is None:
-            tuned = self._outcomes["rerank"].tuned
-            self._reranker = open_reranker(self.rerank.path, self._runtime, tuned)
+            outcome = self._outcomes["rerank"]
+            found = open_reranker(self.rerank.path, self._runtime, outcome.tuned)
+            self._reranker = MixedReranker(found, outcome.record.first_stage_share)
         return self._reranker
 
     def generator(self, which: str) -> Generator:

@@ -75,6 +75,7 @@ def write_outcome(
     specs: Sequence[PluginSpec],
     fitted: Fitted | None,
     settings: Settings | None,
+    first_stage_share: float = 0.0,
 ) -> None:
     """Write model.json (`TrainedModel`) and training.json (history, candidates, settings) into `out`."""
     chosen = fitted.chosen if fitted is not None else BASE
@@ -88,6 +89,7 @@ def write_outcome(
         chosen,
         {candidate.name: candidate.score for candidate in fitted.candidates} if fitted else {},
         target == "embedding" and any(strategy.keeps_passages for strategy in strategies_of(specs)),
+        first_stage_share,
     )
     write_json(out / "model.json", asdict(record))
     used: Mapping[str, Any] = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sentence_transformers import CrossEncoder
@@ -11,6 +11,7 @@ from torch import nn
 from raglift.config import RerankConfig
 from raglift.corpus.stage import Corpus
 from raglift.errors import UserError
+from raglift.index.mixed_order import mixed
 from raglift.index.ranking import Ranking
 from raglift.job import Job
 from raglift.models.device import Runtime
@@ -35,7 +36,9 @@ from raglift.training.pairs import Pair
 from raglift.training.schedule import Settings
 from raglift.training.strategy import shortened_by
 
-VERSION = 2
+VERSION = 3
+_SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)
+"""Weights of the first stage's scores that are tried; of equals the first, which leaves the reranker its own order."""
 
 
 class DevScore:
@@ -71,10 +74,16 @@ class DevScore:
 
     def of(self, reranker: Reranker) -> float:
         """The score of a reranker's order."""
+        return self.of_mixes(reranker, (0.0,))[0.0]
+
+    def of_mixes(self, reranker: Reranker, shares: Sequence[float]) -> dict[float, float]:
+        """Share -> the score of the reranker's order mixed with so much of the first stage's; all is read once."""
         every = [(question.question, ranking) for asked in self._sets for question, ranking in asked]
         pairs = sum(len(ranking) for _, ranking in every)
         with self._display.stage("scoring the development split", pairs, "passages") as bar:
-            return self._mean(reranker.rerank(every, self._text_of, bar.advance))
+            reranked = reranker.rerank(every, self._text_of, bar.advance)
+        first = [ranking for _, ranking in every]
+        return {share: self._mean(mixed(first, reranked, share)) for share in shares}
 
     def _mean(self, rankings: Sequence[Ranking]) -> float:
         """The score of rankings in the order of all sets' questions."""
@@ -108,6 +117,7 @@ def build(
 ) -> None:
     """Train and write `model/` (a plain CrossEncoder folder, or what the strategy saves), model.json, training.json.
 
+    The model's order is mixed with the share of the first stage's scores that is best on the development questions.
     What is chosen is "not reranked" where no model beat the first stage's own order, and "base" where a cross-encoder
     was given and none that was tuned beat it.
 
@@ -125,11 +135,11 @@ def build(
     trains = bool(settings.strategies) and len(rows) > 1
     if not len(score) or (fresh and not trains):
         job.display.warn("Nothing to train the reranker on or to choose by: passages stay in the first stage's order.")
-        fitted, loop = Fitted(nn.Identity(), NOT_RERANKED, (), ()), None
+        fitted, loop, share = Fitted(nn.Identity(), NOT_RERANKED, (), ()), None, 0.0
     else:
         job.display.say(f"  the first stage's own order on the development split: {score.first_stage:.4f}")
-        fitted, loop = _fitted(settings, rows if trains else (), score, fresh, base, runtime, job)
-    write_outcome(job.out, "rerank", base, settings.strategies, fitted, loop)
+        fitted, loop, share = _fitted(settings, rows if trains else (), score, fresh, base, runtime, job)
+    write_outcome(job.out, "rerank", base, settings.strategies, fitted, loop, share)
 
 
 def _fitted(
@@ -140,11 +150,14 @@ def _fitted(
     base: FoundModel,
     runtime: Runtime,
     job: Job,
-) -> tuple[Fitted, Settings | None]:
-    """What came out of the training, saved where it is used, with the first stage's own order among the candidates."""
+) -> tuple[Fitted, Settings | None, float]:
+    """What came out of the training, saved where it is used, with the first stage's own order among the candidates; and
+    the share that the first stage's scores keep."""
+    shares = _SHARES if settings.first_stage_share == "auto" else (settings.first_stage_share,)
     if not rows:
-        candidate = Candidate(BASE, score.of(open_reranker(base.path, runtime)))
-        return _with_first_stage(Fitted(nn.Identity(), BASE, (candidate,), ()), score.first_stage, fresh), None
+        mixes = score.of_mixes(open_reranker(base.path, runtime), shares)
+        fitted, share = _with_first_stage(Fitted(nn.Identity(), BASE, (), ()), mixes, score.first_stage)
+        return fitted, None, share
     model = load_reranker(base.path, runtime)
     without_attention_dropout(model)
     strategies = strategies_of(settings.strategies)
@@ -158,17 +171,37 @@ def _fitted(
     if short is not None and short.fill is not None:
         short.fill(batches.runs(), job)
     task = Task("rerank", batches, objective.build(model), score, objective.weight, beaten)
-    fitted = _with_first_stage(fit(model, task, strategies, loop, runtime, job), score.first_stage, fresh)
+    fitted = fit(model, task, strategies, loop, runtime, job)
+    tuned = fitted.model
+    assert isinstance(tuned, CrossEncoder)
     if short is not None:
-        short.whole(fitted.model)
+        short.whole(tuned)
+    if fresh:  # a new head is no candidate
+        fitted = replace(fitted, candidates=tuple(c for c in fitted.candidates if c.name != BASE))
+    mixes = {}
+    if not fresh or fitted.chosen != BASE:
+        alone = {candidate.name: candidate.score for candidate in fitted.candidates}[fitted.chosen]
+        left = [share for share in shares if share]
+        more = score.of_mixes(CrossEncoderReranker(tuned, runtime), left) if left else {}
+        mixes = ({0.0: alone} if 0.0 in shares else {}) | more
+    fitted, share = _with_first_stage(fitted, mixes, score.first_stage)
     if fitted.chosen not in UNTUNED:
         save(fitted.model, strategies, job)
-    return fitted, loop
+    return fitted, loop, share
 
 
-def _with_first_stage(fitted: Fitted, first: float, fresh: bool) -> Fitted:
-    """The choice between what was fitted and passages that nothing puts in order; a new head is no candidate."""
-    candidates = tuple(c for c in fitted.candidates if not fresh or c.name != BASE)
-    found = next((c.score for c in candidates if c.name == fitted.chosen), first)
-    chosen = fitted.chosen if found > first else NOT_RERANKED
-    return replace(fitted, chosen=chosen, candidates=(Candidate(NOT_RERANKED, first), *candidates))
+def _with_first_stage(fitted: Fitted, mixes: Mapping[float, float], first: float) -> tuple[Fitted, float]:
+    """The choice between what was fitted, with some share of the first stage's scores, and the first stage's own order.
+
+    Args:
+        mixes: Share -> score of what was fitted; empty where it is no candidate.
+        first: The score of the first stage's own order.
+    """
+    named = {share: fitted.chosen if not share else f"{fitted.chosen}, {share:g} first stage" for share in mixes}
+    known = {candidate.name for candidate in fitted.candidates}
+    tried = [Candidate(named[share], value) for share, value in mixes.items() if named[share] not in known]
+    share = max(mixes, key=lambda each: (mixes[each], -each), default=0.0)
+    wins = bool(mixes) and mixes[share] > first
+    candidates = (Candidate(NOT_RERANKED, first), *fitted.candidates, *tried)
+    chosen = fitted.chosen if wins else NOT_RERANKED
+    return replace(fitted, chosen=chosen, candidates=candidates), share if wins else 0.0
