@@ -8,17 +8,16 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from raglift import plugins
 from raglift.corpus.stage import Corpus
-from raglift.grounding.corruptions._base import Corruption, Elsewhere
+from raglift.grounding.corruptions._base import KIND, Corruption, Elsewhere
 from raglift.grounding.spans import names
 from raglift.index.bm25 import Bm25
 from raglift.records import Chunk, Evidence, QAPair, Split
 from raglift.synthesis.evidence import sentences
 
-KIND = "corruption"
 _NEIGHBOURS = 12
 """Passages by BM25 among which another document's are looked for."""
 _SHORT = 40
@@ -172,6 +171,6 @@ class _Elsewhere:
             near = [" ".join(text.split()) for chunk in others[:4] for text in sentences(chunk.text)]
             held = list(dict.fromkeys(name for chunk in others for name in self._names[chunk.id]))
             long = [text for text in near if 40 <= len(text) <= 300]
-            answers = list(dict.fromkeys(self._answers.get(claim.document_id, ())))
-            self._known[claim.passage] = Elsewhere(held, long, answers)
-        return self._known[claim.passage]
+            self._known[claim.passage] = Elsewhere(held, long)
+        answers = self._answers.get(claim.document_id, ()) if claim.kind == "answer" else ()
+        return replace(self._known[claim.passage], answers=list(dict.fromkeys(answers)))

@@ -17,9 +17,10 @@ from raglift.artifacts import write_json
 from raglift.config import RerankConfig
 from raglift.config_fields import PluginSpec
 from raglift.errors import UserError
+from raglift.evaluation.rates import Rate
 from raglift.grounding.checker import Calibration, TrainedChecker, calibrated, features_of
 from raglift.grounding.claims import Claim
-from raglift.grounding.health import Health, Rate, health_of
+from raglift.grounding.health import Health, health_of
 from raglift.job import Job
 from raglift.models.device import Runtime
 from raglift.models.find import FoundModel
@@ -32,7 +33,7 @@ from raglift.training.loop import Task, fit
 from raglift.training.outcome import UNTUNED, objective_of
 from raglift.training.pairs import Pair
 
-VERSION = 1
+VERSION = 2
 HEALTH = "health.json"
 _FEWEST = 40
 """Claims of each of the three splits below which nothing can be learned or said."""
@@ -81,12 +82,13 @@ def told(health: Health) -> dict[str, object]:
     """As JSON: shares with their intervals."""
 
     def rate(found: Rate) -> dict[str, object]:
-        return {"value": found.value, "interval": list(found.interval), "n": found.of}
+        return {"value": found.value if found.n else None, "interval": [found.low, found.high], "n": found.n}
 
     return {
         "sensitivity": rate(health.sensitivity),
         "specificity": rate(health.specificity),
         "balanced_accuracy": health.balanced_accuracy,
+        "balanced_interval": list(health.interval),
         "by_kind": {kind: rate(found) for kind, found in health.by_kind.items()},
     }
 
