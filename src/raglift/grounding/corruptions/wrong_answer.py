@@ -6,6 +6,7 @@ import random
 from typing import ClassVar
 
 from raglift.grounding.corruptions._base import Corruption, Elsewhere
+from raglift.grounding.statements import parted
 
 
 class WrongAnswer(Corruption):
@@ -17,10 +18,10 @@ class WrongAnswer(Corruption):
 
     def corrupt(self, claim: str, passage: str, elsewhere: Elsewhere, chance: random.Random) -> str | None:
         """See `Corruption`."""
-        question, mark, answer = claim.rpartition("? ")
+        question, answer = parted(claim)
         known = answer.lower()
         others = [each for each in elsewhere.answers if each.lower() not in known and known not in each.lower()]
-        return f"{question}{mark}{chance.choice(others)}" if others else None
+        return f"{question} {chance.choice(others)}".lstrip() if others else None
 
 
 PLUGIN = WrongAnswer()
