@@ -34,7 +34,9 @@ def test_a_claim_is_taken_apart_where_it_was_put_together() -> None:
         ("What was the keeper carrying? oak", None),
         ("What was the keeper called? Ann", None),
         ("When was the pier built? 1914", None),
-        ("Who built the pier? Ann Lee", None),
+        ("Who built the pier? Ann Lee", "Ann Lee built the pier."),
+        ("Who did Ann Lee meet? Kit", None),
+        ("Who lives there with? Kit", None),
         ("The pier is old.", None),
     ],
 )

@@ -106,9 +106,9 @@ def test_what_a_reviewer_left_out_teaches_nothing(tmp_path: Path, tiny_embedding
     wrong = QAPair("w", "Who built it?", ("Dirk Halloran",), (Evidence("d0", "c0"),), "who", "train", "synthetic")
     write_jsonl(tmp_path / "synthesis" / "questions.jsonl", [wrong])
     write_jsonl(tmp_path / "review" / "questions.jsonl", [])
-    assert "Who built it? Dirk Halloran" in {claim.text for claim in _claims(run).train}
+    assert "Dirk Halloran built it." in {claim.text for claim in _claims(run).train}
     run.questions_stage = "review"
-    assert "Who built it? Dirk Halloran" not in {claim.text for claim in _claims(run).train}
+    assert "Dirk Halloran built it." not in {claim.text for claim in _claims(run).train}
 
 
 def test_what_cannot_be_checked_is_said(tmp_path: Path, tiny_embedding: Path) -> None:

@@ -83,7 +83,7 @@ def claims_of(
     for claim in kept:
         made = _corrupted(claim, makers, elsewhere, chance)
         if made is not None:
-            found += _as_sentences(claim, made) if chance.random() < 0.5 else [claim, made]
+            found += _as_sentences(claim, made)
     return found
 
 

@@ -8,7 +8,8 @@ _SHORT = 40
 """Characters from which on an answer may be a sentence of its own."""
 _VERB = r"(?:is|are|was|were)"
 _PHRASE = r"(?:the|a|an|one of|his|her|its|their|known|found|made|built|held|born|\w+ed)\b"
-_SUBJECT = re.compile(rf"(?:Who|What) ({_VERB} {_PHRASE}[^?]*)\?")
+_AUXILIARY = r"(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|shall|should|may|might|must|else)\b"
+_SUBJECT = re.compile(rf"(?:(?:Who|What) (?={_VERB} {_PHRASE})|Who (?!{_AUXILIARY})(?=[a-z]))([^?]*)\?")
 """Questions in which the answer can stand where "who" or "what" does; English."""
 _OPEN_END = re.compile(
     r"(?:\w+ing|called|named|as|of|for|by|with|to|from|in|on|at|into|like|about|against|under|during)$"
