@@ -27,7 +27,9 @@ def test_wilsons_interval_as_published() -> None:
 
 
 def test_a_rate_over_nothing_is_unknown() -> None:
-    assert (wilson(0, 0).n, wilson(0, 0).low, wilson(0, 0).high) == (0, 0, 1)
+    found = wilson(0, 0)
+    assert (found.n, found.known, found.low, found.high) == (0, None, 0, 1)
+    assert wilson(1, 4).known == 0.25
 
 
 @pytest.mark.parametrize(("one", "other"), [(0.9, 0.8), (0.99, 0.6), (0.5, 0.5)])

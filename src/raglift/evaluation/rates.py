@@ -18,6 +18,11 @@ class Rate:
     low: float
     high: float
 
+    @property
+    def known(self) -> float | None:
+        """The share; None over nothing."""
+        return self.value if self.n else None
+
 
 def wilson(hits: float, n: int) -> Rate:
     """A share of `n` with its 95% score interval (Wilson 1927); over nothing it is the whole of [0, 1].

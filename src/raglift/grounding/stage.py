@@ -99,7 +99,7 @@ def told(health: Health) -> dict[str, object]:
     """As JSON: shares with their intervals."""
 
     def rate(found: Rate) -> dict[str, object]:
-        return {"value": found.value if found.n else None, "interval": [found.low, found.high], "n": found.n}
+        return {"value": found.known, "interval": [found.low, found.high], "n": found.n}
 
     return {
         "sensitivity": rate(health.sensitivity),
