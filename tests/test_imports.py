@@ -15,8 +15,8 @@ ROOT = Path(raglift.__file__).parent
 LAYERS = (
     ("records", "errors", "abstention", "journal"),
     ("config", "artifacts", "plugins", "progress", "job", "workspace", "confined", "child"),
-    ("corpus", "models", "training", "index", "evaluation", "judging"),
-    ("strategies", "prompting", "synthesis", "grounding"),
+    ("corpus", "models", "training", "index", "evaluation"),
+    ("strategies", "prompting", "synthesis", "grounding", "judging"),
     ("report", "release", "serve", "engines", "exchange", "assess"),
     ("runner", "pipeline", "estimation", "api"),
     ("cli", "doctor", "__main__"),

@@ -15,8 +15,8 @@ def add_commands(add_for_run: AddForRun) -> None:
     """Put `support` on the parser."""
     about = "Check a finished run's answers, sentence by sentence, against the passages that they were made from."
     sub = add_for_run("support", _support, about)
-    how = "a small model that learns from the run's documents, or words alone (default: %(default)s)"
-    sub.add_argument("--checker", default="trained", choices=("trained", "lexical"), help=how)
+    how = "words weighed by the run's documents, a small model beside them, or words alone (default: %(default)s)"
+    sub.add_argument("--checker", default="trained", choices=("trained", "cross_encoder", "lexical"), help=how)
     sub.add_argument("--quiet", action="store_true", help="show no progress")
 
 
@@ -43,10 +43,20 @@ def _health(found: Mapping[str, Any]) -> Table:
     rows = [
         ("claims not supported that it finds", health["sensitivity"]),
         ("supported claims that it lets through", health["specificity"]),
+        *_balanced(health),
         *((f"  {kind}", rate) for kind, rate in health["by_kind"].items()),
     ]
     title = f"the {found['checker']} checker on claims about test documents, half of them made false by machine"
     return Table(title, ("claims", "share", "95% interval", "n"), [(name, *_cells(rate)) for name, rate in rows])
+
+
+def _balanced(health: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The mean of the two; a file from before it had an interval has no such row."""
+    if "balanced_interval" not in health:
+        return []
+    n = health["sensitivity"]["n"] + health["specificity"]["n"]
+    found = {"value": health["balanced_accuracy"], "interval": health["balanced_interval"], "n": n}
+    return [("both, as balanced accuracy", found)]
 
 
 def _cells(rate: dict[str, Any]) -> tuple[str, str, int]:

@@ -107,7 +107,8 @@ def test_an_invention_is_of_another_document_and_an_answer_of_another_question()
     assert made("invention", "She met him.", elsewhere=Elsewhere([], [PASSAGE[:51]])) is None
     found = {made("wrong_answer", "Where did it run? the UNIVAC", seed) for seed in range(20)}
     assert found == {"Where did it run? in 1952"}
-    assert made("wrong_answer", "It ran.") is None
+    assert {made("wrong_answer", "the UNIVAC", seed) for seed in range(20)} == {"in 1952"}
+    assert made("wrong_answer", "It ran.", elsewhere=Elsewhere([], [])) is None
 
 
 @pytest.mark.parametrize(
@@ -122,3 +123,19 @@ def test_names_are_not_the_word_that_begins_a_sentence() -> None:
     text = "The Bank of England met Ada there. "
     assert [text[slice(*span)] for span in names(text)] == ["Bank of England", "Ada"]
     assert names("Nothing here") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Ada Lovelace wrote notes.", ["Ada Lovelace"]),
+        ("Engineers wrote notes.", []),
+        ("Critics of Babbage wrote notes.", []),
+        ("Paris", ["Paris"]),
+        ("Paris.", ["Paris"]),
+        ("The", []),
+        ("When Ada slept, nothing ran.", ["Ada"]),
+    ],
+)
+def test_the_first_word_is_a_name_where_it_can_be_told(text: str, found: list[str]) -> None:
+    assert [text[slice(*span)] for span in names(text)] == found

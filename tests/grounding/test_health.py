@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from raglift.evaluation.rates import wilson
 from raglift.grounding.claims import Claim
-from raglift.grounding.health import Rate, health_of
+from raglift.grounding.health import health_of
 
 
 def claim(supported: bool, kind: str) -> Claim:
@@ -16,17 +17,20 @@ def claim(supported: bool, kind: str) -> Claim:
 def test_each_share_is_of_its_own_claims() -> None:
     claims = [claim(True, "sentence")] * 4 + [claim(False, "number")] * 3 + [claim(False, "swap")] * 2
     found = health_of(claims, np.array([True, True, True, False, False, False, True, True, True]))
-    assert (found.specificity, found.sensitivity) == (Rate(3, 4), Rate(2, 5))
-    assert found.by_kind == {"number": Rate(2, 3), "sentence": Rate(3, 4), "swap": Rate(0, 2)}
+    assert (found.specificity, found.sensitivity) == (wilson(3, 4), wilson(2, 5))
+    assert found.by_kind == {"number": wilson(2, 3), "sentence": wilson(3, 4), "swap": wilson(0, 2)}
     assert found.balanced_accuracy == pytest.approx((0.75 + 0.4) / 2)
 
 
-def test_wilsons_interval_as_published() -> None:
-    # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I: 81 of 263, 15 of 148, 0 of 20
-    for right, of, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)):
-        assert Rate(right, of).interval == pytest.approx((low, high), abs=5e-5)
+def test_the_interval_holds_the_balanced_accuracy_and_shrinks_with_more_claims() -> None:
+    def found(times: int) -> tuple[float, float]:
+        claims = [*[claim(True, "sentence")] * 4, *[claim(False, "number")] * 4] * times
+        return health_of(claims, np.array([True, True, True, False, False, False, True, True] * times)).interval
+
+    (low, high), (inner_low, inner_high) = found(1), found(25)
+    assert low < inner_low < (0.75 + 0.5) / 2 < inner_high < high
+    assert inner_high - inner_low < 0.3 * (high - low)
 
 
 def test_of_nothing_nothing_is_known() -> None:
-    assert (Rate(0, 0).value, Rate(0, 0).interval) == (None, (0.0, 1.0))
     assert health_of([claim(True, "sentence")], np.array([True])).balanced_accuracy is None

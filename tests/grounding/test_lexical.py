@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raglift.grounding.checker import LexicalChecker
+from raglift.grounding.features import COUNT, word_features
 from raglift.grounding.lexical import overlap
 
 PASSAGE = "Ada Lovelace met Charles Babbage in London in 1833. The engine was never built by its maker. It cost £1,500."
@@ -42,7 +43,10 @@ def test_each_share_by_hand() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=120), st.text(max_size=120))
 def test_shares_are_shares_whatever_the_texts(claim: str, passage: str) -> None:
-    values = overlap(claim, passage).features()
+    found = overlap(claim, passage)
+    assert all(0 <= value <= 1 for value in (found.covered, found.near, found.numbers, found.names, found.negation))
+    values = word_features(claim, passage)
+    assert values.shape == (COUNT,)
     assert np.all((values >= 0) & (values <= 1))
 
 

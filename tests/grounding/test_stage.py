@@ -14,8 +14,9 @@ import pytest
 from raglift.errors import UserError
 from raglift.evaluation.reasons import NO_PASSAGE_SHOWN
 from raglift.grounding import stage
-from raglift.grounding.checker import Calibration, LexicalChecker, TrainedChecker, calibrated, features_of, open_checker
+from raglift.grounding.checker import LexicalChecker, Regression, TrainedChecker, evidence, open_checker, regression
 from raglift.grounding.claims import Claim
+from raglift.grounding.features import COUNT
 from raglift.grounding.health import health_of
 from raglift.grounding.scoring import ABSTAINED, claims_in, score_support
 from raglift.models.find import FoundModel, find_model
@@ -49,7 +50,7 @@ def base(tiny_embedding: Path) -> FoundModel:
 @pytest.fixture(scope="module")
 def built(base: FoundModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("support")
-    stage.build(CLAIMS, base, RUNTIME, job(out), SETTINGS)
+    stage.build(CLAIMS, job(out), stage.Reader(base, RUNTIME, SETTINGS))
     return out
 
 
@@ -61,7 +62,7 @@ def test_what_is_opened_says_what_was_measured(built: Path, base: FoundModel) ->
 
 
 def test_the_same_claims_give_the_same_checker(built: Path, base: FoundModel, tmp_path: Path) -> None:
-    stage.build(CLAIMS, base, RUNTIME, job(tmp_path), SETTINGS)
+    stage.build(CLAIMS, job(tmp_path), stage.Reader(base, RUNTIME, SETTINGS))
     files = [path.relative_to(built) for path in built.rglob("*") if path.is_file() and "work" not in path.parts]
     assert {path.name for path in files} >= {"support.json", "health.json"}
     for file in files:
@@ -69,10 +70,10 @@ def test_the_same_claims_give_the_same_checker(built: Path, base: FoundModel, tm
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
-def test_too_few_claims_are_refused(base: FoundModel, tmp_path: Path, split: str) -> None:
+def test_too_few_claims_are_refused(tmp_path: Path, split: str) -> None:
     few = replace(CLAIMS, **{split: claims(5)})
     with pytest.raises(UserError, match=f"10 claims about {split} documents"):
-        stage.build(few, base, RUNTIME, job(tmp_path), SETTINGS)
+        stage.build(few, job(tmp_path))
 
 
 class Knowing(Reranker):
@@ -88,20 +89,50 @@ class Knowing(Reranker):
 def test_the_score_counts_where_words_say_nothing() -> None:
     """Two claims with the same words: what tells them apart is the model."""
     right, wrong = "The kite saw the keeper.", "The keeper saw the kite."
-    passage = "The kite saw the keeper, who slept."
+    passage = "The kite and the keeper are old friends, and one saw the other."
     reranker = Knowing({right: 3.0, wrong: -3.0})
-    features = features_of(reranker, [(right, passage), (wrong, passage)] * 20)
-    assert np.array_equal(features[0, 1:], features[1, 1:])
-    checker = TrainedChecker(reranker, calibrated(features, [True, False] * 20))
-    found = checker.probabilities([(right, passage), (wrong, passage)])
-    assert found[0] > 0.9
-    assert found[1] < 0.1
-    assert not LexicalChecker().supported([Claim("A dog ran home.", passage, False, "x", "d")])[0]
+    silent = Regression((0.0,) * COUNT, 0.0)
+    found = evidence(silent, [(right, passage), (wrong, passage)] * 20, reranker)
+    assert np.array_equal(found[0, :2], found[1, :2])
+    checker = TrainedChecker(silent, regression(found, [True, False] * 20), reranker)
+    first, second = checker.probabilities([(right, passage), (wrong, passage)])
+    assert first > 0.8
+    assert second < 0.2
+    assert evidence(silent, [(right, passage)]).shape == (1, 2)
 
 
-def test_probabilities_are_those_of_the_regression() -> None:
-    found = Calibration((2.0, 0.0, 0.0, 0.0, 0.0, 0.0), -1.0).probabilities(np.array([[0.5, 1, 1, 1, 1, 1]]))
-    assert found == pytest.approx([0.5])
+def test_words_alone_need_no_model_and_find_what_they_never_saw(tmp_path: Path) -> None:
+    def pairs(start: int, kinds: Sequence[str]) -> list[Claim]:
+        found = []
+        for number in range(start, start + 30):
+            year = 1800 + number
+            true = f"The mill of Mia Moss in Oakham was bought by Ann Lee in {year}."
+            false = {
+                "number": true.replace(str(year), str(year + 1)),
+                "entity": true.replace("Ann Lee", "Kit Cole"),
+                "negation": true.replace("was", "was not"),
+            }
+            passage = f"The river is long. {true} Nobody lives there now."
+            kind = kinds[number % len(kinds)]
+            found.append(Claim(true, passage, True, "sentence", f"d{number}"))
+            found.append(Claim(false[kind], passage, False, kind, f"d{number}"))
+        return found
+
+    shown = ("entity", "negation")
+    health = stage.build(stage.Claims(pairs(0, shown), pairs(30, shown), pairs(60, ["number"])), job(tmp_path))
+    assert (health.balanced_accuracy or 0) > 0.9
+    assert not (tmp_path / "model").exists()
+    checker = open_checker(tmp_path, None, RUNTIME)
+    again = health_of(pairs(60, ["number"]), checker.supported(pairs(60, ["number"])))
+    assert again == health
+
+
+def test_the_regression_fits_and_holds_what_it_was_given() -> None:
+    features = np.array([[0.0, 1.0], [1.0, 1.0]] * 20)
+    found = regression(features, [False, True] * 20)
+    assert found.weights[1] == 0, "it is the same of all"
+    assert found.log_odds(features)[1] > 0 > found.log_odds(features)[0]
+    assert Regression((2.0, 0.0), -1.0).log_odds(np.array([[0.5, 9.0]])) == pytest.approx([0.0])
 
 
 def answered(answer: str | None, *contexts: str) -> Answered:

@@ -14,6 +14,7 @@ from raglift import cli
 from raglift.corpus.stage import Corpus
 from raglift.errors import UserError
 from raglift.grounding import stage
+from raglift.grounding.stage import Reader
 from raglift.records import Answered, Chunk, Document, Evidence, QAPair, write_jsonl
 from raglift.serve.support import FILE, _claims, check_support
 from tests.grounding.texts import TEXTS
@@ -79,15 +80,15 @@ def test_the_lexical_checker_tells_what_the_passages_say(tmp_path: Path, tiny_em
     assert kept["evaluation"] == "key of evaluation"
 
 
+@pytest.mark.parametrize("checker", ["trained", "cross_encoder"])
 def test_a_trained_checker_is_trained_once_and_says_how_often_it_is_right(
-    tmp_path: Path, tiny_embedding: Path, monkeypatch: pytest.MonkeyPatch
+    checker: str, tmp_path: Path, tiny_embedding: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = stage.SETTINGS.model_copy(update={"epochs": 1.0, "evaluations": 1})
-    monkeypatch.setattr(stage, "SETTINGS", short)
-    monkeypatch.setattr(stage.build, "__defaults__", (short,))
+    monkeypatch.setattr(stage, "Reader", lambda base, runtime: Reader(base, runtime, short))
     run = finished(tmp_path, tiny_embedding, ANSWERS)
-    found = check_support(run, display=QUIET)
-    assert found.checker == "trained"
+    found = check_support(run, checker, QUIET)
+    assert found.checker == checker
     assert found.health["balanced_accuracy"] > 0.5
     assert set(found.health["by_kind"]) >= {"sentence", "negation", "number"}
 
@@ -95,7 +96,7 @@ def test_a_trained_checker_is_trained_once_and_says_how_often_it_is_right(
         raise AssertionError("it is there already")
 
     monkeypatch.setattr(stage, "build", again)
-    assert check_support(run, display=QUIET) == found
+    assert check_support(run, checker, QUIET) == found
     assert len(list((tmp_path / "indexes" / "support").iterdir())) == 1
 
 
@@ -105,9 +106,9 @@ def test_what_a_reviewer_left_out_teaches_nothing(tmp_path: Path, tiny_embedding
     wrong = QAPair("w", "Who built it?", ("Dirk Halloran",), (Evidence("d0", "c0"),), "who", "train", "synthetic")
     write_jsonl(tmp_path / "synthesis" / "questions.jsonl", [wrong])
     write_jsonl(tmp_path / "review" / "questions.jsonl", [])
-    assert "Who built it? Dirk Halloran" in {claim.text for claim in _claims(run).train}
+    assert "Dirk Halloran built it." in {claim.text for claim in _claims(run).train}
     run.questions_stage = "review"
-    assert "Who built it? Dirk Halloran" not in {claim.text for claim in _claims(run).train}
+    assert "Dirk Halloran built it." not in {claim.text for claim in _claims(run).train}
 
 
 def test_what_cannot_be_checked_is_said(tmp_path: Path, tiny_embedding: Path) -> None:
@@ -132,6 +133,7 @@ def test_the_command_prints_the_checkers_health_beside_every_figure(
     assert cli.main(["support", "demo", "--checker", "lexical", "--quiet"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "claims not supported that it finds" in printed
+    assert "both, as balanced accuracy" in printed
     assert "negation" in printed
     assert "tuned_llm" in printed
     assert "better" in printed

@@ -1,4 +1,4 @@
-"""How likely a passage supports a claim: a small cross-encoder and what stands there word for word, calibrated."""
+"""How likely a passage supports a claim: what stands there word for word and a small cross-encoder, calibrated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from sklearn.linear_model import LogisticRegression
 
 from raglift.artifacts import write_json
 from raglift.grounding.claims import Claim
+from raglift.grounding.features import COUNT, word_features
 from raglift.grounding.lexical import overlap
+from raglift.grounding.passages import read
 from raglift.models.device import Runtime
 from raglift.models.find import FoundModel
 from raglift.models.reranker import CrossEncoderReranker, Reranker, load_reranker
@@ -65,71 +67,95 @@ class LexicalChecker(SupportChecker):
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """A logistic regression over the cross-encoder's score and the five numbers of `Overlap`.
-
-    Attributes:
-        weights: Of the score, and then of the five.
-        bias: What is added to their sum.
-    """
+class Regression:
+    """A logistic regression: the logarithm of the odds is the weighted sum of the features, plus the bias."""
 
     weights: tuple[float, ...]
     bias: float
 
-    def probabilities(self, features: Floats) -> Floats:
-        """Of features of shape (claims, 6)."""
-        found: Floats = expit(features @ np.array(self.weights) + self.bias)
+    def log_odds(self, features: Floats) -> Floats:
+        """Of features of shape (claims, weights)."""
+        found: Floats = features @ np.array(self.weights) + self.bias
         return found
 
 
-def calibrated(features: Floats, supported: Sequence[bool]) -> Calibration:
-    """The regression that fits claims whose answer is known, with a little L2.
+def regression(features: Floats, supported: Sequence[bool]) -> Regression:
+    """The one that fits claims whose answer is known, with a little L2.
 
     References:
         Platt 1999, "Probabilistic Outputs for Support Vector Machines" (a sigmoid over a classifier's score).
     """
-    # Columns are brought to a common scale first, so that the penalty treats them alike.
-    scale = np.maximum(features.std(axis=0), 1e-6)
-    fitted = LogisticRegression(C=1.0, max_iter=1000).fit(features / scale, np.array(supported, dtype=int))
+    # Columns are brought to a common scale first, so that the penalty treats them alike; one that never changes says
+    # nothing and gets no weight.
+    middle, spread = features.mean(axis=0), features.std(axis=0)
+    scale = np.where(spread > 1e-9, spread, np.inf)
+    fitted = LogisticRegression(C=0.3, max_iter=3000).fit((features - middle) / scale, np.array(supported, dtype=int))
     weights = fitted.coef_[0] / scale
-    return Calibration(tuple(float(weight) for weight in weights), float(fitted.intercept_[0]))
+    return Regression(tuple(float(weight) for weight in weights), float(fitted.intercept_[0] - weights @ middle))
 
 
 class TrainedChecker(SupportChecker):
-    """A cross-encoder that has read true and corrupted claims, and the overlap of words, weighed against each other.
+    """What the words say, weighed by true and corrupted claims, and if wanted a cross-encoder that has read the same.
 
     Args:
+        words: Weighs `word_features`.
+        calibration: Weighs the columns of `evidence`, and makes a probability of them.
         reranker: Scores a passage and a claim read together.
-        calibration: What makes a probability of it.
     """
 
-    def __init__(self, reranker: Reranker, calibration: Calibration) -> None:
-        self._reranker, self.calibration = reranker, calibration
+    def __init__(self, words: Regression, calibration: Regression, reranker: Reranker | None = None) -> None:
+        self.words, self.calibration, self._reranker = words, calibration, reranker
 
     def probabilities(
         self, pairs: Sequence[tuple[str, str]], advance: Callable[[int], None] = lambda _: None
     ) -> Floats:
         """See `SupportChecker`."""
-        return self.calibration.probabilities(features_of(self._reranker, pairs, advance))
+        found: Floats = expit(self.calibration.log_odds(evidence(self.words, pairs, self._reranker, advance)))
+        return found
 
     def save(self, folder: Path) -> None:
         """Write what `open_checker` needs beside the model."""
-        write_json(folder / FILE, asdict(self.calibration))
+        write_json(folder / FILE, {"words": asdict(self.words), "calibration": asdict(self.calibration)})
 
 
-def features_of(
-    reranker: Reranker, pairs: Sequence[tuple[str, str]], advance: Callable[[int], None] = lambda _: None
+def said_by_words(pairs: Sequence[tuple[str, str]]) -> Floats:
+    """`word_features` of (claim, passage) pairs, shape (pairs, COUNT)."""
+    return np.array([word_features(*pair) for pair in pairs], dtype=np.float64).reshape(len(pairs), COUNT)
+
+
+def evidence(
+    words: Regression,
+    pairs: Sequence[tuple[str, str]],
+    reranker: Reranker | None = None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Floats:
-    """What a calibration weighs, of (claim, passage) pairs: shape (pairs, 6)."""
-    if not pairs:
-        return np.zeros((0, 6))
-    scores = reranker.scores([(passage, claim) for claim, passage in pairs], advance).astype(np.float64)
-    return np.column_stack([scores, np.stack([overlap(*pair).features() for pair in pairs])])
+    """What a calibration weighs, of (claim, passage) pairs, shape (pairs, 2 or 3).
+
+    The words' log-odds, whether the claim is an answer to a question, and where there is a cross-encoder its score of
+    the claim and the sentences that are most like it.
+    """
+    found = said_by_words(pairs)
+    columns = [words.log_odds(found), found[:, -1]]
+    if reranker is None:
+        advance(len(pairs))
+    elif pairs:
+        excerpts = [(read(passage).excerpt(claim), claim) for claim, passage in pairs]
+        columns.append(reranker.scores(excerpts, advance).astype(np.float64))
+    return np.column_stack(columns)
 
 
-def open_checker(folder: Path, base: FoundModel, runtime: Runtime) -> TrainedChecker:
-    """The checker that the support stage left in a folder."""
+def open_checker(folder: Path, base: FoundModel | None, runtime: Runtime) -> TrainedChecker:
+    """The checker that the support stage left in a folder.
+
+    Args:
+        base: What the cross-encoder was made of; None where it has none.
+    """
     kept = json.loads((folder / FILE).read_text("utf-8"))
-    tuned = folder / MODEL
-    reranker = CrossEncoderReranker(load_reranker(base.path, runtime, tuned if tuned.exists() else None), runtime)
-    return TrainedChecker(reranker, Calibration(tuple(kept["weights"]), kept["bias"]))
+    reranker = None
+    if base is not None:
+        tuned = folder / MODEL
+        reranker = CrossEncoderReranker(load_reranker(base.path, runtime, tuned if tuned.exists() else None), runtime)
+    words, calibration = (
+        Regression(tuple(kept[name]["weights"]), kept[name]["bias"]) for name in ("words", "calibration")
+    )
+    return TrainedChecker(words, calibration, reranker)

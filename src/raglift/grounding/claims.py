@@ -6,28 +6,27 @@ Every claim is of one split of the documents, and so are the passages and the na
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from raglift import plugins
 from raglift.corpus.stage import Corpus
-from raglift.grounding.corruptions._base import Corruption, Elsewhere
+from raglift.grounding.corruptions._base import KIND, Corruption, Elsewhere
+from raglift.grounding.rewording import reworded
 from raglift.grounding.spans import names
+from raglift.grounding.statements import parted, restated, statement
 from raglift.index.bm25 import Bm25
 from raglift.records import Chunk, Evidence, QAPair, Split
 from raglift.synthesis.evidence import sentences
 
-KIND = "corruption"
 _NEIGHBOURS = 12
 """Passages by BM25 among which another document's are looked for."""
-_SHORT = 40
-"""Characters from which on an answer may be a sentence of its own."""
 _ENDS = (".", "!", "\u3002", "\uff01", "\u0964")
 """Of sentences, in English, Chinese and Hindi."""
+_REWORDED = 0.67
+"""Share of the sentences that are said in other words, where that can be done."""
 _WHOLE = 0.3
 """Share of the claims for which a whole other sentence may take their place before anything else is tried."""
-_ASIDE = re.compile(r"\s*\([^()]*\)|, (?:which|who|where|although|because|while|since)\b[^,.;]*(?=[,.;])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,8 @@ class Claim:
 
     Attributes:
         supported: Whether the passage says so.
-        kind: "sentence" or "answer" where it is supported, else the name of the corruption.
+        kind: Where it is supported "sentence", "reworded" (one in other words), "answer" (behind its question) or
+            "restated" (put into its question), else the name of the corruption.
         document_id: Of the passage: claims about one document hang together.
     """
 
@@ -45,12 +45,6 @@ class Claim:
     supported: bool
     kind: str
     document_id: str
-
-
-def statement(question: str, answer: str) -> str:
-    """An answer as something that can be true or false: a short one says little without its question."""
-    answer = " ".join(answer.split())
-    return answer if len(answer) >= _SHORT and answer[:1].isupper() else f"{question.strip()} {answer}"
 
 
 def corruptions(names_: Sequence[str] | None = None) -> dict[str, Corruption]:
@@ -68,8 +62,9 @@ def claims_of(
 ) -> list[Claim]:
     """At most `most` supported claims about documents of a split, each followed by one that a corruption made of it.
 
-    Half are sentences of passages, of which every second has lost an aside, so that a claim need not stand there word
-    for word; half are questions with their answers, as far as there are any.
+    Half are sentences of passages, most of them in other words where a rule can say them so, for a claim need not stand
+    there word for word; half are questions with their answers, as far as there are any, of which some are put into one
+    sentence.
 
     Args:
         questions: With answers and evidence; those of other splits are left out.
@@ -80,7 +75,7 @@ def claims_of(
     said = [*_sentences(chunks, chance), *_answers(questions, corpus, split)]
     chance.shuffle(said)
     answers = [claim for claim in said if claim.kind == "answer"][: most // 2]
-    kept = [claim for claim in said if claim.kind == "sentence"][: most - len(answers)] + answers
+    kept = [claim for claim in said if claim.kind != "answer"][: most - len(answers)] + answers
     chance.shuffle(kept)
     makers = corruptions(kinds)
     elsewhere = _Elsewhere(chunks, said)
@@ -88,8 +83,16 @@ def claims_of(
     for claim in kept:
         made = _corrupted(claim, makers, elsewhere, chance)
         if made is not None:
-            found += [claim, made]
+            found += _as_sentences(claim, made)
     return found
+
+
+def _as_sentences(claim: Claim, made: Claim) -> list[Claim]:
+    """A question's claims in the words of a sentence, where both can be said so: it stands in no passage."""
+    texts = [restated(each.text) for each in (claim, made)] if claim.kind == "answer" else []
+    if not texts or not all(texts) or texts[0] == texts[1]:
+        return [claim, made]
+    return [replace(claim, text=str(texts[0]), kind="restated"), replace(made, text=str(texts[1]))]
 
 
 def _sentences(chunks: Sequence[Chunk], chance: random.Random) -> list[Claim]:
@@ -98,8 +101,9 @@ def _sentences(chunks: Sequence[Chunk], chance: random.Random) -> list[Claim]:
         for sentence in sentences(chunk.text):
             text = " ".join(sentence.split())
             if 40 <= len(text) <= 300 and text.endswith(_ENDS):
-                text = _ASIDE.sub("", text) if chance.random() < 0.5 else text
-                found.append(Claim(text, chunk.text, True, "sentence", chunk.document_id))
+                own = reworded(text, chance) if chance.random() < _REWORDED else text
+                kind = "sentence" if own == text else "reworded"
+                found.append(Claim(own, chunk.text, True, kind, chunk.document_id))
     return found
 
 
@@ -151,8 +155,9 @@ class _Elsewhere:
     def __init__(self, chunks: Sequence[Chunk], claims: Sequence[Claim]) -> None:
         self._answers: dict[str, list[str]] = {}
         for claim in claims:
-            if claim.kind == "answer" and "? " in claim.text:
-                self._answers.setdefault(claim.document_id, []).append(claim.text.rpartition("? ")[2])
+            question, answer = parted(claim.text)
+            if claim.kind == "answer" and question:
+                self._answers.setdefault(claim.document_id, []).append(answer)
         self._chunks = {chunk.id: chunk for chunk in chunks}
         self._bm25 = Bm25([chunk.id for chunk in chunks], [chunk.text for chunk in chunks])
         self._names = {
@@ -172,6 +177,6 @@ class _Elsewhere:
             near = [" ".join(text.split()) for chunk in others[:4] for text in sentences(chunk.text)]
             held = list(dict.fromkeys(name for chunk in others for name in self._names[chunk.id]))
             long = [text for text in near if 40 <= len(text) <= 300]
-            answers = list(dict.fromkeys(self._answers.get(claim.document_id, ())))
-            self._known[claim.passage] = Elsewhere(held, long, answers)
-        return self._known[claim.passage]
+            self._known[claim.passage] = Elsewhere(held, long)
+        answers = self._answers.get(claim.document_id, ()) if claim.kind == "answer" else ()
+        return replace(self._known[claim.passage], answers=list(dict.fromkeys(answers)))

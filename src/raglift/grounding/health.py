@@ -7,34 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
+from raglift.evaluation.rates import Rate, sum_interval, wilson
 from raglift.grounding.claims import Claim
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A share with its 95% interval (Wilson 1927); None of none.
-
-    Attributes:
-        right: How many of `of`.
-    """
-
-    right: int
-    of: int
-
-    @property
-    def value(self) -> float | None:
-        """The share."""
-        return self.right / self.of if self.of else None
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Its 95% interval; the whole where there is none."""
-        if not self.of:
-            return 0.0, 1.0
-        found = binomtest(self.right, self.of).proportion_ci(method="wilson")
-        return float(found.low), float(found.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +28,15 @@ class Health:
 
     @property
     def balanced_accuracy(self) -> float | None:
-        """The mean of the two shares: 0.5 is what a coin does."""
-        both = self.sensitivity.value, self.specificity.value
-        return None if None in both else sum(value for value in both if value is not None) / 2
+        """The mean of the two shares: 0.5 is what a coin does; None where there are claims of one sort alone."""
+        both = self.sensitivity, self.specificity
+        return sum(rate.value for rate in both) / 2 if all(rate.n for rate in both) else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval of the balanced accuracy."""
+        low, high = sum_interval(self.sensitivity, self.specificity)
+        return low / 2, high / 2
 
 
 def health_of(claims: Sequence[Claim], supported: NDArray[np.bool_]) -> Health:
@@ -63,7 +44,7 @@ def health_of(claims: Sequence[Claim], supported: NDArray[np.bool_]) -> Health:
     rows = list(zip(claims, supported.tolist(), strict=True))
 
     def rate(some: Sequence[tuple[Claim, bool]]) -> Rate:
-        return Rate(sum(claim.supported == verdict for claim, verdict in some), len(some))
+        return wilson(sum(claim.supported == verdict for claim, verdict in some), len(some))
 
     kinds = sorted({claim.kind for claim in claims})
     return Health(

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
-from functools import lru_cache
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from raglift.grounding.passages import read
 from raglift.grounding.spans import names, negations, numbers, plain_number
-from raglift.synthesis.evidence import sentences
 from raglift.synthesis.vocabulary import content_stems
 from raglift.synthesis.words import words
 
@@ -40,37 +36,24 @@ class Overlap:
         exact = self.says and self.numbers == 1 and self.names == 1 and self.negation == 1
         return self.near if exact else 0.0
 
-    def features(self) -> NDArray[np.float64]:
-        """The five numbers, shape (5,)."""
-        return np.array(astuple(self)[:5], dtype=np.float64)
-
 
 def overlap(claim: str, passage: str) -> Overlap:
     """What they share."""
     said = _stems(claim)
-    held, windows = _held(passage)
-    best, says_no = max(((len(said & stems), no) for stems, no in windows), key=lambda each: each[0], default=(0, 0))
+    held = read(passage)
+    best, says_no = max(((len(said & each.content), each.denies) for each in held.sentences), key=lambda each: each[0])
     there = {plain_number(passage[slice(*span)]) for span in numbers(passage)}
     own = [plain_number(claim[slice(*span)]) for span in numbers(claim)]
     known = set(words(passage))
     named = [word for span in names(claim) for word in words(claim[slice(*span)])]
     return Overlap(
-        _share(len(said & held), len(said)),
+        _share(len(said & held.content), len(said)),
         _share(best, len(said)),
         _share(sum(number in there for number in own), len(own)),
         _share(sum(word in known for word in named), len(named)),
-        float(negations(claim) % 2 == says_no),
+        float((negations(claim) % 2 == 1) == says_no),
         bool(said or own or named),
     )
-
-
-@lru_cache(maxsize=4096)
-def _held(passage: str) -> tuple[frozenset[str], tuple[tuple[frozenset[str], int], ...]]:
-    """The stems of a passage, and of each of its sentences with whether that says no an odd number of times."""
-    parts = sentences(passage) or [passage]
-    stems = [frozenset(_stems(part)) for part in parts]
-    single = [(own, negations(part) % 2) for own, part in zip(stems, parts, strict=True)]
-    return frozenset().union(*stems), tuple(single)
 
 
 def _stems(text: str) -> set[str]:

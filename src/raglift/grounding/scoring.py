@@ -9,8 +9,8 @@ import numpy as np
 from raglift.abstention import abstains
 from raglift.evaluation.reasons import NO_PASSAGE_SHOWN
 from raglift.grounding.checker import SupportChecker
-from raglift.grounding.claims import statement
 from raglift.grounding.lexical import overlap
+from raglift.grounding.statements import statement
 from raglift.records import Answered, Score
 from raglift.synthesis.evidence import sentences
 from raglift.synthesis.words import words

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from raglift.synthesis.vocabulary import content_words
+
 _NUMBER = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)*(?![\w])")
 _NAME = re.compile(r"\b[A-Z][\w'\u2019-]*(?: (?:(?:of|the|and|de|von) )?[A-Z][\w'\u2019-]*)*")
 _NEGATION = re.compile(r"\b(?:not|no|never|none|nor|neither|cannot|without|\w+n['\u2019]t)\b", re.IGNORECASE)
@@ -18,13 +20,20 @@ def numbers(text: str) -> list[Span]:
 
 
 def names(text: str) -> list[Span]:
-    """Where runs of capitalised words stand, but for the first word: it is written large whatever it is."""
+    """Where runs of capitalised words stand.
+
+    The first word of a text is written large whatever it is: it counts as part of a name where it is no function word
+    and another such word follows, or where nothing else does, as in a short answer.
+    """
     found = []
     for match in _NAME.finditer(text):
         start, end = match.span()
         if not text[:start].strip(" \"'(\u201c\u2018"):
-            start = text.find(" ", start, end) + 1
-            if not start or not text[start].isupper():
+            first, _, rest = match[0].partition(" ")
+            if not content_words(first):
+                start = end - len(rest)
+            alone = not rest and bool(content_words(first)) and not text[end:].strip(" .\"')")
+            if not (alone or rest[:1].isupper()):
                 continue
         found.append((start, end))
     return found

@@ -1,7 +1,8 @@
 """The support stage: claims from the train documents in, a calibrated checker out, measured on the test documents.
 
-Data that flows: chunks and answered questions of a split -> claims, true and corrupted -> lists of a passage with its
-claims -> a cross-encoder (train), its calibration (dev), its sensitivity and specificity (test).
+Data that flows: chunks and answered questions of a split -> claims, true and corrupted -> what the words say of them,
+weighed (train), a cross-encoder of each claim and the sentences that it is most like (train) -> the calibration of the
+two (dev), sensitivity and specificity (test).
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from raglift.artifacts import write_json
 from raglift.config import RerankConfig
 from raglift.config_fields import PluginSpec
 from raglift.errors import UserError
-from raglift.grounding.checker import Calibration, TrainedChecker, calibrated, features_of
+from raglift.evaluation.rates import Rate
+from raglift.grounding.checker import Regression, TrainedChecker, evidence, regression, said_by_words
 from raglift.grounding.claims import Claim
-from raglift.grounding.health import Health, Rate, health_of
+from raglift.grounding.health import Health, health_of
+from raglift.grounding.passages import read
 from raglift.job import Job
 from raglift.models.device import Runtime
 from raglift.models.find import FoundModel
@@ -32,7 +35,7 @@ from raglift.training.loop import Task, fit
 from raglift.training.outcome import UNTUNED, objective_of
 from raglift.training.pairs import Pair
 
-VERSION = 1
+VERSION = 2
 HEALTH = "health.json"
 _FEWEST = 40
 """Claims of each of the three splits below which nothing can be learned or said."""
@@ -53,11 +56,24 @@ class Claims:
     test: Sequence[Claim]
 
 
-def build(claims: Claims, base: FoundModel, runtime: Runtime, job: Job, settings: RerankConfig = SETTINGS) -> Health:
-    """Write `model/`, support.json (its calibration) and health.json (what it does with the test claims).
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What a cross-encoder is made of, and how it is trained.
+
+    Attributes:
+        base: A cross-encoder, or an embedding model, which is given a head.
+    """
+
+    base: FoundModel
+    runtime: Runtime
+    settings: RerankConfig = SETTINGS
+
+
+def build(claims: Claims, job: Job, reader: Reader | None = None) -> Health:
+    """Write support.json (the weights), health.json (what it does with the test claims) and, of a reader, `model/`.
 
     Args:
-        base: A cross-encoder, or an embedding model, which is given a head.
+        reader: A cross-encoder that is weighed too; None: words alone, which takes seconds.
 
     Raises:
         UserError: There are too few claims.
@@ -69,8 +85,10 @@ def build(claims: Claims, base: FoundModel, runtime: Runtime, job: Job, settings
                 f"It takes {_FEWEST} of each split; sentences and answered questions give them.",
                 "Give more documents, or use the lexical checker, which learns nothing.",
             )
-    reranker = CrossEncoderReranker(_trained(claims, base, runtime, job, settings), runtime)
-    checker = TrainedChecker(reranker, _calibration(reranker, claims.dev))
+    words = regression(said_by_words(_pairs(claims.train)), _truth(claims.train))
+    reranker = None if reader is None else CrossEncoderReranker(_trained(claims, words, reader, job), reader.runtime)
+    calibration = regression(evidence(words, _pairs(claims.dev), reranker), _truth(claims.dev))
+    checker = TrainedChecker(words, calibration, reranker)
     checker.save(job.out)
     health = health_of(claims.test, checker.supported(claims.test))
     write_json(job.out / HEALTH, told(health))
@@ -81,22 +99,33 @@ def told(health: Health) -> dict[str, object]:
     """As JSON: shares with their intervals."""
 
     def rate(found: Rate) -> dict[str, object]:
-        return {"value": found.value, "interval": list(found.interval), "n": found.of}
+        return {"value": found.known, "interval": [found.low, found.high], "n": found.n}
 
     return {
         "sensitivity": rate(health.sensitivity),
         "specificity": rate(health.specificity),
         "balanced_accuracy": health.balanced_accuracy,
+        "balanced_interval": list(health.interval),
         "by_kind": {kind: rate(found) for kind, found in health.by_kind.items()},
     }
 
 
-def _trained(claims: Claims, base: FoundModel, runtime: Runtime, job: Job, settings: RerankConfig) -> CrossEncoder:
+def _pairs(claims: Sequence[Claim]) -> list[tuple[str, str]]:
+    return [(claim.text, claim.passage) for claim in claims]
+
+
+def _truth(claims: Sequence[Claim]) -> list[bool]:
+    return [claim.supported for claim in claims]
+
+
+def _trained(claims: Claims, words: Regression, reader: Reader, job: Job) -> CrossEncoder:
     """The cross-encoder at its best state on the development claims, by balanced accuracy once calibrated there."""
-    model = load_reranker(base.path, runtime)
+    runtime, settings = reader.runtime, reader.settings
+    model = load_reranker(reader.base.path, runtime)
     without_attention_dropout(model)
+    # Both claims of a pair are read with the true one's sentences: only what they say is to tell them apart.
     rows = [
-        Pair(true.passage, true.text, "", negatives=(false.text,))
+        Pair(read(true.passage).excerpt(true.text), true.text, "", negatives=(false.text,))
         for true, false in zip(claims.train[::2], claims.train[1::2], strict=True)
     ]
     batches = ListBatches(rows, model, settings.batch_size, job.seed)
@@ -105,7 +134,7 @@ def _trained(claims: Claims, base: FoundModel, runtime: Runtime, job: Job, setti
 
     def score(current: nn.Module) -> float:
         assert isinstance(current, CrossEncoder)
-        return _dev_score(CrossEncoderReranker(current, runtime), claims.dev)
+        return _dev_score(CrossEncoderReranker(current, runtime), words, claims.dev)
 
     objective = objective_of(settings.objective)
     task = Task("rerank", batches, objective.build(model), score, objective.weight, base_score=0.0)
@@ -116,23 +145,18 @@ def _trained(claims: Claims, base: FoundModel, runtime: Runtime, job: Job, setti
     return found
 
 
-def _calibration(reranker: CrossEncoderReranker, claims: Sequence[Claim]) -> Calibration:
-    features = features_of(reranker, [(claim.text, claim.passage) for claim in claims])
-    return calibrated(features, [claim.supported for claim in claims])
-
-
-def _dev_score(reranker: CrossEncoderReranker, claims: Sequence[Claim]) -> float:
+def _dev_score(reranker: CrossEncoderReranker, words: Regression, claims: Sequence[Claim]) -> float:
     """Of each half of the claims, judged by a calibration on the other; a document's claims are in one half."""
-    features = features_of(reranker, [(claim.text, claim.passage) for claim in claims])
+    features = evidence(words, _pairs(claims), reranker)
     documents = sorted({claim.document_id for claim in claims})
     first = set(documents[::2]) if len(documents) > 1 else set()
     half = np.array([claim.document_id in first for claim in claims])
     if half.all() or not half.any():
         half = np.arange(len(claims)) % 4 < 2
     verdicts = np.zeros(len(claims), np.bool_)
-    truth = np.array([claim.supported for claim in claims])
+    truth = np.array(_truth(claims))
     for own in (half, ~half):
-        verdicts[own] = calibrated(features[~own], truth[~own].tolist()).probabilities(features[own]) >= 0.5
+        verdicts[own] = regression(features[~own], truth[~own].tolist()).log_odds(features[own]) >= 0
     return health_of(claims, verdicts).balanced_accuracy or 0.0
 
 

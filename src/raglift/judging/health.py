@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any
 
 from raglift.errors import UserError
+from raglift.evaluation.rates import Rate, sum_interval, wilson
 from raglift.journal import Journal
 from raglift.judging.items import Example, Item
 from raglift.judging.judge import Judge, Judgement
 from raglift.judging.questions._base import JudgeQuestion
 
-_Z = NormalDist().inv_cdf(0.975)
 _LEAST_PARSED = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A share with its 95% interval; a tie counts as half a hit."""
-
-    hits: float
-    n: int
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +54,6 @@ class Health:
         return {**asdict(self), "believed": self.believed, "balanced_accuracy": self.balanced_accuracy}
 
 
-def wilson(hits: float, n: int) -> Rate:
-    """A share of `n` with its 95% score interval (Wilson 1927); over nothing it is the whole of [0, 1].
-
-    With halves among the hits the interval is too long rather than too short: a value in [0, 1] never varies more than
-    a yes or no of the same mean.
-    """
-    if n == 0:
-        return Rate(0.0, 0, 0.5, 0.0, 1.0)
-    share, z2 = hits / n, _Z**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z * (share * (1 - share) / n + z2 / (4 * n * n)) ** 0.5 / (1 + z2 / n)
-    # At the edges the formula gives 0 or 1 up to rounding.
-    low = 0.0 if hits == 0 else max(0.0, middle - half)
-    high = 1.0 if hits == n else min(1.0, middle + half)
-    return Rate(hits, n, share, low, high)
-
-
 def examine(
     judge: Judge,
     question: JudgeQuestion,
@@ -108,8 +79,7 @@ def examine(
 
 
 def health_of(examples: Sequence[Example], said: Sequence[Judgement], floor: float = 0.0) -> Health:
-    """`examine`, of what a judge has said; the interval of J is that of a sum of two shares by their own intervals
-    (MOVER, Zou and Donner 2008), which holds its level where a share is at the edge."""
+    """`examine`, of what a judge has said."""
     hits: dict[bool, list[float]] = {True: [], False: []}
     by_corruption: dict[str, list[float]] = {}
     for example, judgement in zip(examples, said, strict=True):
@@ -121,15 +91,14 @@ def health_of(examples: Sequence[Example], said: Sequence[Judgement], floor: flo
             by_corruption.setdefault(example.how, []).append(hit)
     sensitivity, specificity = (wilson(sum(each), len(each)) for each in (hits[True], hits[False]))
     youden = sensitivity.value + specificity.value - 1
-    down = ((sensitivity.value - sensitivity.low) ** 2 + (specificity.value - specificity.low) ** 2) ** 0.5
-    up = ((sensitivity.high - sensitivity.value) ** 2 + (specificity.high - specificity.value) ** 2) ** 0.5
+    low, high = sum_interval(sensitivity, specificity)
     unparsed = sum(judgement.value is None for judgement in said)
     found = Health(
         sensitivity,
         specificity,
         youden,
-        max(-1.0, youden - down),
-        min(1.0, youden + up),
+        low - 1,
+        high - 1,
         unparsed,
         {how: wilson(sum(each), len(each)) for how, each in sorted(by_corruption.items())},
     )

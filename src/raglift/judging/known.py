@@ -6,9 +6,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from raglift.judging.corruption import holds, phrased
 from raglift.judging.items import Item
+from raglift.judging.wrong import phrased
 from raglift.records import Answered, Chunk, QAPair
+from raglift.synthesis.words import holds
 
 
 def known_items(questions: Sequence[QAPair], chunks: Sequence[Chunk], seed: int) -> list[Item]:

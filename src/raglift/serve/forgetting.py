@@ -14,10 +14,10 @@ from raglift.corpus.human import human_pairs, warn_of_dropped
 from raglift.corpus.judged import read_beir
 from raglift.errors import UserError
 from raglift.evaluation.probe import NAME, Probe, read_probe
+from raglift.evaluation.rates import wilson
 from raglift.evaluation.retention import BASE, LOSS, MARGIN, TUNED, Retained, check_margin, retained
 from raglift.evaluation.stage import clusters
 from raglift.evaluation.statistics import Resampling
-from raglift.grounding.health import Rate
 from raglift.job import Job
 from raglift.progress import Progress
 from raglift.records import Document, Score, content_id, read_jsonl
@@ -228,8 +228,9 @@ def _closed_book(scores: Sequence[Score]) -> ClosedBook:
     asked = sum((score.metric, score.arm) == (RIGHT, BASE) for score in scores)
     lost = [name for name in right[BASE] if name not in right[TUNED]]
     gained = [name for name in right[TUNED] if name not in right[BASE]]
-    kept = Rate(len(right[BASE]) - len(lost), len(right[BASE]))
-    return ClosedBook(asked, kept.of, len(right[TUNED]), kept.right, kept.value, *kept.interval, lost, gained)
+    still = len(right[BASE]) - len(lost)
+    kept = wilson(still, len(right[BASE]))
+    return ClosedBook(asked, kept.n, len(right[TUNED]), still, kept.known, kept.low, kept.high, lost, gained)
 
 
 def _described(scores: Sequence[Score]) -> dict[str, dict[str, float | None]]:

@@ -28,7 +28,7 @@ from raglift.workspace import hold
 FILE = "support.json"
 _MOST = 2000
 """Supported claims that a checker learns from at most; the other splits give a quarter as many."""
-CHECKERS = ("trained", "lexical")
+CHECKERS = ("trained", "cross_encoder", "lexical")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Support:
     """How much of what the arms say their passages support.
 
     Attributes:
-        checker: "trained" or "lexical".
+        checker: One of `CHECKERS`.
         health: The checker's sensitivity, specificity and balanced accuracy on claims about held-out documents.
         sets: Question set -> arm -> the mean support of its answers, as in the report.
         verdicts: Every arm against "base".
@@ -56,7 +56,8 @@ def check_support(run: RunResult, checker: str = "trained", display: Progress | 
     A trained checker learns from the run's train documents, once in a workspace, and is kept there.
 
     Args:
-        checker: "trained" or "lexical", which learns nothing.
+        checker: "trained" weighs what claim and passage share, in seconds; "cross_encoder" weighs a small model's
+            reading too, in minutes; "lexical" learns nothing.
 
     Raises:
         UserError: There is no such checker, the run answered no question, or its documents give too few claims.
@@ -73,8 +74,8 @@ def check_support(run: RunResult, checker: str = "trained", display: Progress | 
         )
     with hold(run.workspace, f"support of {run.folder.name}"):
         claims = _claims(run)
-        if checker == "trained":
-            found, health = _trained(run, claims, display)
+        if checker != "lexical":
+            found, health = _trained(run, claims, checker == "cross_encoder", display)
         else:
             found = LexicalChecker()
             health = stage.told(health_of(claims.test, found.supported(claims.test)))
@@ -104,13 +105,18 @@ def _claims(run: RunResult) -> stage.Claims:
     )
 
 
-def _trained(run: RunResult, claims: stage.Claims, display: Progress) -> tuple[SupportChecker, dict[str, Any]]:
-    base: FoundModel = find_model(run.config.embedding.model)
-    inputs = {"base": base.revision} | {
+def _trained(
+    run: RunResult, claims: stage.Claims, reads: bool, display: Progress
+) -> tuple[SupportChecker, dict[str, Any]]:
+    """The run's own checker, with a cross-encoder where it `reads`, and its health."""
+    base: FoundModel | None = find_model(run.config.embedding.model) if reads else None
+    reader = None if base is None else stage.Reader(base, run.runtime)
+    inputs = {"base": base.revision} if base is not None else {}
+    inputs |= {
         entry["name"]: entry["key"] for entry in run.state["stages"] if entry["name"] in ("corpus", run.questions_stage)
     }
     settings = {
-        **stage.SETTINGS.model_dump(mode="json"),
+        **(reader.settings.model_dump(mode="json") if reader is not None else {}),
         "seed": run.config.seed,
         "most": _MOST,
         "corruptions": {name: each.version for name, each in corruptions().items()},
@@ -118,7 +124,7 @@ def _trained(run: RunResult, claims: stage.Claims, display: Progress) -> tuple[S
     key = stage_key("support", stage.VERSION, settings, inputs)
 
     def write(out: Path) -> None:
-        stage.build(claims, base, run.runtime, Job(out, run.config.seed, display))
+        stage.build(claims, Job(out, run.config.seed, display), reader)
 
     artifact = Store(run.workspace).build("support", key, write, display.warn)
     health = json.loads((artifact.path / stage.HEALTH).read_text("utf-8"))

@@ -30,7 +30,7 @@ _PLAIN = frozenset(
 
 
 @cache
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
     return str(Stemmer.Stemmer("english").stemWord(word))
 
 
@@ -44,7 +44,7 @@ def content_words(text: str) -> list[str]:
 
 def content_stems(text: str) -> set[str]:
     """The stems of the words that say something, by which two inflections of a word are one."""
-    return {_stem(word) for word in content_words(text)}
+    return {stem(word) for word in content_words(text)}
 
 
 def _digits(word: str) -> bool:
@@ -63,8 +63,8 @@ class Vocabulary:
 
     @cached_property
     def _stems(self) -> set[str]:
-        return {_stem(word) for text in self._texts() for word in set(words(text))}
+        return {stem(word) for text in self._texts() for word in set(words(text))}
 
     def knows(self, word: str) -> bool:
         """Whether a document holds the word, in whatever inflection."""
-        return _stem(word.lower()) in self._stems
+        return stem(word.lower()) in self._stems

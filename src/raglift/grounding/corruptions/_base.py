@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+KIND = "corruption"
+
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
@@ -16,7 +18,7 @@ class Elsewhere:
     Attributes:
         names: Names of other documents, each once.
         sentences: Sentences of other documents about what the passage is about too, the nearest first.
-        answers: Answers to questions about the passage's own document.
+        answers: Answers to other questions, where the claim is one to a question.
     """
 
     names: Sequence[str]
@@ -30,10 +32,12 @@ class Corruption(ABC):
     Attributes:
         about: What it changes, in a few words.
         whole: Whether it puts another sentence in the place of the whole claim.
+        borrows: Whether what it puts in comes from elsewhere, and could be right by chance.
     """
 
     about: ClassVar[str]
     whole: ClassVar[bool] = False
+    borrows: ClassVar[bool] = False
     version: ClassVar[int] = 1
 
     @abstractmethod
@@ -42,5 +46,6 @@ class Corruption(ABC):
 
         Args:
             claim: What the passage supports.
+            passage: Where near names and numbers come from; may be empty.
             chance: Decides between several changes.
         """

@@ -14,6 +14,8 @@ class Entity(Corruption):
     of another document."""
 
     about: ClassVar[str] = "one name is another"
+    borrows: ClassVar[bool] = True
+    version: ClassVar[int] = 2
 
     def corrupt(self, claim: str, passage: str, elsewhere: Elsewhere, chance: random.Random) -> str | None:
         """See `Corruption`."""

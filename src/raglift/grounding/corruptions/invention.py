@@ -13,6 +13,7 @@ class Invention(Corruption):
 
     about: ClassVar[str] = "it is what another document says"
     whole: ClassVar[bool] = True
+    borrows: ClassVar[bool] = True
 
     def corrupt(self, claim: str, passage: str, elsewhere: Elsewhere, chance: random.Random) -> str | None:
         """See `Corruption`."""

@@ -14,6 +14,7 @@ class Number(Corruption):
     one with a digit changed."""
 
     about: ClassVar[str] = "one number is another"
+    borrows: ClassVar[bool] = True
 
     def corrupt(self, claim: str, passage: str, elsewhere: Elsewhere, chance: random.Random) -> str | None:
         """See `Corruption`."""

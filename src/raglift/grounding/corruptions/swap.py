@@ -13,6 +13,7 @@ class Swap(Corruption):
     """Two names or two numbers of the sentence change places."""
 
     about: ClassVar[str] = "two names or numbers have changed places"
+    version: ClassVar[int] = 2
 
     def corrupt(self, claim: str, passage: str, elsewhere: Elsewhere, chance: random.Random) -> str | None:
         """See `Corruption`."""

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from raglift.abstention import abstains
 from raglift.evaluation.reasons import NO_ANSWER, NO_REFERENCE
-from raglift.judging.corruption import Corruption, corrupt
 from raglift.judging.items import Example, Item
+from raglift.judging.wrong import WRONG_ANSWER, corrupt
 
 Label = tuple[str, ...]
 """A label and its further spellings, as a model may begin a reply with them."""
@@ -33,7 +33,7 @@ class JudgeQuestion(BaseModel):
     Attributes:
         about: What the share of "yes" says, in a few words.
         labels: The labels; the first one stands for 1, the second for 0.
-        corruptions: What makes a wrong answer of a right one.
+        corruptions: Names of those of `raglift.grounding.corruptions` that make a wrong answer of a right one.
         version: Raised with every change of wording or of what follows from the labels.
     """
 
@@ -41,7 +41,7 @@ class JudgeQuestion(BaseModel):
 
     about: ClassVar[str]
     labels: ClassVar[tuple[Label, Label]] = (YES, NO)
-    corruptions: ClassVar[tuple[Corruption, ...]] = ("another answer", "number", "entity", "negation")
+    corruptions: ClassVar[tuple[str, ...]] = (WRONG_ANSWER, "number", "entity", "negation")
     compares: ClassVar[bool] = False
     version: ClassVar[int] = 1
 

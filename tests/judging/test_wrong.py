@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raglift.judging.corruption import corrupt, phrased, sentences
 from raglift.judging.items import Item
+from raglift.judging.wrong import corrupt, phrased
 from tests.judging.judges import known_items
 
 KNOWN = known_items(30)
@@ -20,18 +20,18 @@ def item(answer: str, *references: str, context: str = "") -> Item:
     return Item("q", "?", answer, references, (context,), document="d")
 
 
-@pytest.mark.parametrize("kind", ["another answer", "number", "entity", "negation"])
+@pytest.mark.parametrize("kind", ["wrong_answer", "number", "entity", "negation"])
 @given(place=st.integers(0, 29), seed=st.integers(0, 1000))
 def test_a_corruption_is_of_its_kind_and_says_no_reference(kind: str, place: int, seed: int) -> None:
     known = KNOWN[place]
     if kind == "entity":  # a change beside the reference would leave it right
         known = replace(known, references=(str(known.answer).split()[4],))
-    made = corrupt(known, KNOWN, [kind], random.Random(seed))  # type: ignore[list-item]
+    made = corrupt(known, KNOWN, [kind], random.Random(seed))
     assert made is not None
     assert made.how == kind
     assert made.text != known.answer
     old, new = str(known.answer).split(), made.text.split()
-    if kind == "another answer":
+    if kind == "wrong_answer":
         assert made.text in {other.answer for other in KNOWN}
     elif kind == "negation":
         assert new == [*old[:5], "was", "not", *old[6:]]
@@ -61,15 +61,15 @@ def test_what_is_changed_is_the_answer_wherever_it_stands() -> None:
 
 
 def test_another_answer_is_the_last_resort() -> None:
-    kinds = ["another answer", "number", "negation"]
-    made = [corrupt(known, KNOWN, kinds, random.Random(n)) for n, known in enumerate(KNOWN)]  # type: ignore[arg-type]
+    kinds = ["wrong_answer", "number", "negation"]
+    made = [corrupt(known, KNOWN, kinds, random.Random(n)) for n, known in enumerate(KNOWN)]
     drawn = [each.how for each in made if each is not None]
     assert len(drawn) == len(KNOWN)
-    assert 0.1 < drawn.count("another answer") / len(drawn) < 0.6
+    assert 0.1 < drawn.count("wrong_answer") / len(drawn) < 0.6
     unchangeable = item("blue", "blue")
-    one = corrupt(unchangeable, KNOWN, kinds, random.Random(0))  # type: ignore[arg-type]
+    one = corrupt(unchangeable, KNOWN, kinds, random.Random(0))
     assert one is not None
-    assert one.how == "another answer"
+    assert one.how == "wrong_answer"
 
 
 def test_a_number_that_stands_in_the_passage_is_not_put_in() -> None:
@@ -86,16 +86,16 @@ def test_a_denial_is_denied() -> None:
 
 def test_what_cannot_be_made_wrong_is_left_out() -> None:
     plain = item("blue", "blue")
-    assert corrupt(plain, [plain], ["number", "entity", "negation", "another answer"], random.Random(0)) is None
+    assert corrupt(plain, [plain], ["number", "entity", "negation", "wrong_answer"], random.Random(0)) is None
 
 
 def test_another_answer_is_of_another_document_and_not_right() -> None:
     known = item("blue", "blue")
     same = Item("r", "?", "green", ("green",), document="d")
     right = Item("s", "?", "It was blue.", ("blue",), document="e")
-    assert corrupt(known, [same, right], ["another answer"], random.Random(0)) is None
+    assert corrupt(known, [same, right], ["wrong_answer"], random.Random(0)) is None
     wrong = Item("t", "?", "a red one", ("red",), document="e")
-    made = corrupt(known, [same, wrong], ["another answer"], random.Random(0))
+    made = corrupt(known, [same, wrong], ["wrong_answer"], random.Random(0))
     assert made is not None
     assert made.text == "a red one"
 
@@ -112,12 +112,3 @@ def test_right_answers_come_in_other_words() -> None:
     assert {phrased(["a blue book"], passage, rng) for _ in range(5)} == {"The keeper has a blue book."}
     assert {phrased(["a blue book", "A blue book.", "the book"], "", rng) for _ in range(5)} == {"the book"}
     assert phrased(["a blue book"], "Nothing of it.", rng) == "The answer is a blue book"
-
-
-def test_sentences_end_at_their_marks() -> None:
-    assert sentences("It cost 1.5 dollars. Why? Nobody knows\nA line") == [
-        "It cost 1.5 dollars.",
-        "Why?",
-        "Nobody knows",
-        "A line",
-    ]
