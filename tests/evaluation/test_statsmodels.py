@@ -9,9 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
+from statsmodels.stats.proportion import proportion_confint
 
 from raglift.evaluation.inference import questions_needed
+from raglift.evaluation.rates import wilson
 from raglift.evaluation.statistics import Resampling, by_cluster, holm, standard_error
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 9), (1, 30), (15, 30), (187, 200), (12, 12)])
+def test_wilsons_interval(hits: int, n: int) -> None:
+    found = wilson(hits, n)
+    assert (found.low, found.high) == pytest.approx(proportion_confint(hits, n, method="wilson"), abs=1e-12)
 
 
 @given(st.lists(st.floats(0, 1, allow_nan=False), min_size=1, max_size=12))
