@@ -276,11 +276,11 @@ class FewAtOnce(LiftRetriever):
 
 
 def test_raglifts_own_retriever_is_put_many_questions_at_once(rows: Rows) -> None:
-    script = {f"Where is {i}?": [f"{i % 30}.md"] for i in range(40)}
+    script = {f"Where is {i}?": [f"{i % 30}.md"] for i in range(264)}
     batched, single = FewAtOnce(script), ScriptedRetriever(script)
-    found = evaluate(batched, rows(40))
-    assert [len(batch) for batch in batched.batches] == [32, 8]
-    assert values(found, "engine", "nDCG@10") == values(evaluate(single, rows(40)), "engine", "nDCG@10")
+    found = evaluate(batched, rows(264))
+    assert [len(batch) for batch in batched.batches] == [256, 8]
+    assert values(found, "engine", "nDCG@10") == values(evaluate(single, rows(264)), "engine", "nDCG@10")
 
 
 def test_a_question_on_which_a_batch_fails_is_found_and_the_others_count(rows: Rows) -> None:
@@ -290,9 +290,9 @@ def test_a_question_on_which_a_batch_fails_is_found_and_the_others_count(rows: R
 
 
 def test_what_was_cut_off_is_put_in_the_batches_of_a_call_that_was_not(rows: Rows, tmp_path: Path) -> None:
-    script = {f"Where is {i}?": [f"{i}.md"] for i in range(40)}
-    evaluate(FewAtOnce(script, failing="Where is 35?"), rows(40), folder=tmp_path)
+    script = {f"Where is {i}?": [f"{i}.md"] for i in range(264)}
+    evaluate(FewAtOnce(script, failing="Where is 259?"), rows(264), folder=tmp_path)
     again = FewAtOnce(script)
-    found = evaluate(again, rows(40), folder=tmp_path)
-    assert again.batches == [[f"Where is {i}?" for i in range(32, 40)]]
-    assert len(found.answered) == 40
+    found = evaluate(again, rows(264), folder=tmp_path)
+    assert again.batches == [[f"Where is {i}?" for i in range(256, 264)]]
+    assert len(found.answered) == 264

@@ -26,8 +26,8 @@ Engine: TypeAlias = BaseQueryEngine | BaseRetriever
 _NAMING = ("document_id", "doc_id", "ref_doc_id", "id", "_id", "source", "file_path", "file_name", "path", "url")
 """Keys of a node's metadata that readers put a document's name under."""
 _LONGEST_REASON = 300
-_AT_ONCE = 32
-"""Questions that raglift's own engines are put at once."""
+_RANKED_AT_ONCE, _ANSWERED_AT_ONCE = 256, 32
+"""Questions that raglift's own retrievers and query engines are put at once: what an interruption may cost."""
 
 
 class HopelessError(UserError):
@@ -146,8 +146,9 @@ def _replies(
     if isinstance(engine, LiftRetriever | LiftQueryEngine):
         # What stands beside a question in bfloat16 can change a word of its answer: the batches are those of a call
         # that was never cut off.
-        for start in range(0, len(questions), _AT_ONCE):
-            batch = questions[start : start + _AT_ONCE]
+        size = _RANKED_AT_ONCE if isinstance(engine, LiftRetriever) else _ANSWERED_AT_ONCE
+        for start in range(0, len(questions), size):
+            batch = questions[start : start + size]
             if any(question.id not in known for question in batch):
                 yield from zip((question.id for question in batch), _put_batch(engine, batch), strict=True)
     elif workers == 1:  # in this thread, for engines that belong to it
