@@ -8,7 +8,8 @@ which nothing has seen, judge.
     trained     tuned_embedding, tuned_hybrid, reranked
 
 `reranked` is tuned_hybrid, of which a language model puts the first passages in order by the likelihood of the
-question; it is asked a seeded sample of the questions, since it takes a tenth of a second a passage on a processor.
+question, in equal parts with the order that they had (`--first-stage-share`); it is asked a seeded sample of the
+questions, since it takes a tenth of a second a passage on a processor.
 
 Where questions repeat across documents and do not say which of them they mean (those of `policyqa-dev` about some
 twenty privacy policies), `--within-title` ranks for a question the passages of the documents alone that share the title
@@ -38,6 +39,7 @@ import raglift
 from raglift.evaluation.retrieval import score_rankings
 from raglift.evaluation.stage import clusters
 from raglift.evaluation.statistics import Resampling, compare
+from raglift.index.mixed_order import MixedReranker
 from raglift.index.rerankers import LiftReranker
 from raglift.index.retriever import LiftRetriever
 from raglift.models.find import find_model
@@ -126,7 +128,8 @@ def add_reranked(run: raglift.RunResult, arguments: argparse.Namespace, values: 
     sample = set(random.Random(arguments.seed).sample(every, min(len(every), arguments.rerank_questions)))
     some = {title: [question for question in asked if question.id in sample] for title, asked in groups.items()}
     model = find_model(arguments.reranker).path
-    reranker = LiftReranker(open_reranker(model, run.runtime), arguments.depth, str(model))
+    order = MixedReranker(open_reranker(model, run.runtime), arguments.first_stage_share)
+    reranker = LiftReranker(order, arguments.depth, str(model))
     retriever = run.retriever("tuned_hybrid", top_k=arguments.depth).with_reranker(reranker, arguments.depth)
     scored(run, "reranked", ranked(run, retriever, {title: asked for title, asked in some.items() if asked}), values)
 
@@ -180,6 +183,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, help="most questions written for a set; all passages otherwise")
     parser.add_argument("--reranker", default="SmolLM2-135M-Instruct", help="a language model, or '' for none")
     parser.add_argument("--depth", type=int, default=20, help="passages that are put in order")
+    parser.add_argument("--first-stage-share", type=float, default=0.5, help="weight of the order that they had")
     parser.add_argument("--rerank-questions", type=int, default=200, help="most questions that the reranker is asked")
     parser.add_argument("--within-title", nargs="*", default=[], help="sets (folder names) that are ranked by title")
     parser.add_argument("--threads", type=int, default=2)

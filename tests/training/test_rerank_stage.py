@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -143,17 +144,30 @@ def test_the_development_questions_choose_what_the_first_stage_counts(
     scores: Sequence[float],
     chosen: str,
     share: float,
-    tiny_llm: Path,
+    tiny_cross_encoder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     more = {"strategies": [], "first_stage_share": "auto"}
-    outcome, training = run(tiny_llm, tmp_path / "out", monkeypatch, scores, **more)
+    outcome, training = run(tiny_cross_encoder, tmp_path / "out", monkeypatch, scores, **more)
     assert (outcome.record.chosen, outcome.record.first_stage_share) == (chosen, share)
     assert {row["name"]: row["dev"] for row in training["candidates"]} == {
         "not reranked": 0.5,
         **dict(zip(["base", *(f"base, 0.{n} first stage" for n in (2, 4, 6, 8))], scores, strict=True)),
     }
+
+
+@pytest.mark.parametrize("people", [0, 19, 20])
+def test_a_language_model_is_chosen_by_people_or_counts_half(people: int) -> None:
+    asked, ranking = DEV[0][0]
+    dev = [[(replace(asked, origin="synthetic"), ranking)] * 30, [(replace(asked, origin="human"), ranking)] * people]
+    questions, shares = rerank_stage.choosing(RerankConfig(), dev, language_model=True)
+    assert sum(map(len, questions)) == (20 if people == 20 else 30 + people)
+    assert len(shares) == (5 if people == 20 else 1)
+    assert people == 20 or shares == (0.5,)
+    fixed = RerankConfig(first_stage_share=0.2)
+    assert rerank_stage.choosing(fixed, dev, language_model=True)[1] == (0.2,)
+    assert rerank_stage.choosing(RerankConfig(), dev, language_model=False) == (dev, rerank_stage._SHARES)
 
 
 def test_a_mix_on_the_development_split_is_what_is_served(tiny_llm: Path) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 from raglift.config import RerankConfig
 from raglift.corpus.stage import Corpus
 from raglift.errors import UserError
+from raglift.index.fusion_stage import LEAST
 from raglift.index.mixed_order import mixed
 from raglift.index.ranking import Ranking
 from raglift.job import Job
@@ -39,6 +40,7 @@ from raglift.training.strategy import shortened_by
 VERSION = 3
 _SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)
 """Weights of the first stage's scores that are tried; of equals the first, which leaves the reranker its own order."""
+_EQUAL_PARTS = (0.5,)
 
 
 class DevScore:
@@ -130,7 +132,8 @@ def build(
         UserError: See `check_base`.
     """
     check_base(settings, base)
-    score = DevScore(dev, corpus, runtime, job.display)
+    asked, shares = choosing(settings, dev, is_language_model(base.path))
+    score = DevScore(asked, corpus, runtime, job.display)
     fresh = not is_cross_encoder(base.path) and not is_language_model(base.path)
     trains = bool(settings.strategies) and len(rows) > 1
     if not len(score) or (fresh and not trains):
@@ -138,14 +141,34 @@ def build(
         fitted, loop, share = Fitted(nn.Identity(), NOT_RERANKED, (), ()), None, 0.0
     else:
         job.display.say(f"  the first stage's own order on the development split: {score.first_stage:.4f}")
-        fitted, loop, share = _fitted(settings, rows if trains else (), score, fresh, base, runtime, job)
+        fitted, loop, share = _fitted(settings, rows if trains else (), score, shares, fresh, base, runtime, job)
     write_outcome(job.out, "rerank", base, settings.strategies, fitted, loop, share)
+
+
+def choosing(
+    settings: RerankConfig, dev: Sequence[Sequence[tuple[QAPair, Ranking]]], language_model: bool
+) -> tuple[Sequence[Sequence[tuple[QAPair, Ranking]]], tuple[float, ...]]:
+    """The questions that choose, and the shares of the first stage's scores among which they do.
+
+    A language model finds a question likely after the passage from which it, or one like it, wrote it: by synthetic
+    questions it would always be believed. So people's choose where there are enough of them, and where not, both orders
+    count alike.
+    """
+    given = settings.first_stage_share
+    shares = _SHARES if given == "auto" else (given,)
+    if not language_model:
+        return dev, shares
+    people = [[pair for pair in asked if pair[0].origin == "human"] for asked in dev]
+    if sum(map(len, people)) >= LEAST:
+        return people, shares
+    return dev, _EQUAL_PARTS if given == "auto" else shares
 
 
 def _fitted(
     settings: RerankConfig,
     rows: Sequence[Pair],
     score: DevScore,
+    shares: Sequence[float],
     fresh: bool,
     base: FoundModel,
     runtime: Runtime,
@@ -153,7 +176,6 @@ def _fitted(
 ) -> tuple[Fitted, Settings | None, float]:
     """What came out of the training, saved where it is used, with the first stage's own order among the candidates; and
     the share that the first stage's scores keep."""
-    shares = _SHARES if settings.first_stage_share == "auto" else (settings.first_stage_share,)
     if not rows:
         mixes = score.of_mixes(open_reranker(base.path, runtime), shares)
         fitted, share = _with_first_stage(Fitted(nn.Identity(), BASE, (), ()), mixes, score.first_stage)
