@@ -103,7 +103,10 @@ class Models:
         outcome = self._outcomes.get("rerank")
         if outcome is None or outcome.record.chosen == NOT_RERANKED:
             return ""
-        return outcome.record.key if outcome.tuned is not None else outcome.record.base_revision
+        if outcome.tuned is not None:
+            return outcome.record.key
+        share = outcome.record.first_stage_share
+        return f"{outcome.record.base_revision}, {share:g} first stage" if share else outcome.record.base_revision
 
     def _key(self, target: str, which: str, base: FoundModel) -> str:
         outcome = self._outcomes.get(target)
