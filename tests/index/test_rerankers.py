@@ -95,3 +95,15 @@ def test_served_nodes_are_mixed_as_the_evaluation_mixes_rankings(reranker: Cross
     served = LiftReranker(order, 5, "folder").postprocess_nodes(nodes, query_str=ASKED)
     assert [hit.node.node_id for hit in served] == [name for name, _ in expected]
     assert [hit.score for hit in served] == pytest.approx([score for _, score in expected], abs=1e-6)
+
+
+def test_the_order_in_which_nodes_come_does_not_turn_the_first_stages_scores_round(
+    reranker: CrossEncoderReranker,
+) -> None:
+    nodes = Fixed([3, 1, 4, 0, 5]).retrieve(ASKED)
+    order = LiftReranker(MixedReranker(reranker, 0.9), 5, "folder")
+    expected = order.postprocess_nodes(nodes, query_str=ASKED)
+    for shuffled in (nodes[::-1], [nodes[row] for row in (2, 0, 4, 1, 3)]):
+        served = order.postprocess_nodes(shuffled, query_str=ASKED)
+        assert [hit.node.node_id for hit in served] == [hit.node.node_id for hit in expected]
+        assert [hit.score for hit in served] == pytest.approx([hit.score for hit in expected], abs=1e-5)

@@ -16,12 +16,14 @@ def mixed(first: Sequence[Ranking], reranked: Sequence[Ranking], share: float) -
     """For each question the convex mix of two orders of the same passages, both brought into 0 to 1.
 
     Args:
+        first: With scores of which more is better, in any order: nodes may have been put in another one since.
         share: Weight of the first stage's scores; the rest is the reranker's.
     """
     if not share:
         return list(reranked)
     convex = Convex(alpha=1 - share, normalisation="min_max")
-    return [convex.fuse(ours, theirs, len(theirs)) for theirs, ours in zip(first, reranked, strict=True)]
+    best_first = [tuple(sorted(ranking, key=lambda found: -found[1])) for ranking in first]
+    return [convex.fuse(ours, theirs, len(theirs)) for theirs, ours in zip(best_first, reranked, strict=True)]
 
 
 class MixedReranker(Reranker):
