@@ -15,7 +15,7 @@ from llama_index.core.schema import NodeWithScore
 from sentence_transformers import CrossEncoder
 from torch import nn
 
-from raglift.artifacts import WORK
+from raglift.artifacts import WORK, Artifact
 from raglift.config import RerankConfig
 from raglift.errors import UserError
 from raglift.index.encoding import node
@@ -31,6 +31,7 @@ from raglift.training.loop import Fitted, fit
 from raglift.training.outcome import Outcome, read_outcome
 from raglift.training.parameters import block_list
 from raglift.training.rerank_stage import DevScore
+from raglift.training.trials import Trial, Variant
 from tests import tasks
 from tests.tasks import QUIET, RUNTIME
 from tests.tiny import QUESTIONS, SENTENCES
@@ -267,6 +268,16 @@ def test_what_was_trained_is_mixed_with_the_first_stage(
     assert (outcome.record.chosen, outcome.record.first_stage_share) == ("step 1", 0.4)
     assert {c["name"]: c["dev"] for c in training["candidates"]}["step 1, 0.4 first stage"] == 0.51
     assert outcome.tuned is not None
+
+
+def test_trainings_are_compared_by_the_order_that_is_used(
+    tiny_cross_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone the better checkpoint would lose to a training that ended with the first stage's own order."""
+    _, training = run(tiny_cross_encoder, tmp_path / "m", monkeypatch, (0.4, 0.45, 0.42, 0.6), first_stage_share=0.4)
+    trial = Trial(Variant(RerankConfig(), "rerank"), Artifact("rerank", "key", tmp_path / "m", 1.0, cached=False))
+    assert (trial.result()["chosen"], trial.result()["dev"]) == ("step 1, 0.4 first stage", 0.6)
+    assert training["chosen"] in {candidate["name"] for candidate in training["candidates"]}
 
 
 @pytest.mark.parametrize(("score", "chosen"), [(0.6, "base"), (0.4, "not reranked")])

@@ -68,6 +68,11 @@ def objective_key(spec: PluginSpec) -> list[Any]:
     return [spec.name, objective.version, objective.model_dump(mode="json"), *([depends] if depends else [])]
 
 
+def mixed_name(name: str, share: float) -> str:
+    """What a candidate is called whose order is mixed with this share of the first stage's scores."""
+    return f"{name}, {share:g} first stage" if share else name
+
+
 def write_outcome(
     out: Path,
     target: Target,
@@ -97,7 +102,7 @@ def write_outcome(
     )
     training = {
         "strategies": list(record.strategies),
-        "chosen": chosen,
+        "chosen": mixed_name(chosen, first_stage_share),  # one of the candidates, by whose score trainings are compared
         "history": list(fitted.history) if fitted else [],
         "candidates": [{"name": c.name, "dev": c.score} for c in fitted.candidates] if fitted else [],
         "settings": dict(used),

@@ -32,12 +32,20 @@ from raglift.training.accelerating import processes
 from raglift.training.embedding_stage import mean_over_sets, save, without_attention_dropout
 from raglift.training.lists import ListBatches
 from raglift.training.loop import Candidate, Fitted, Task, fit
-from raglift.training.outcome import BASE, NOT_RERANKED, UNTUNED, objective_of, strategies_of, write_outcome
+from raglift.training.outcome import (
+    BASE,
+    NOT_RERANKED,
+    UNTUNED,
+    mixed_name,
+    objective_of,
+    strategies_of,
+    write_outcome,
+)
 from raglift.training.pairs import Pair
 from raglift.training.schedule import Settings
 from raglift.training.strategy import shortened_by
 
-VERSION = 3
+VERSION = 4
 _SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)
 """Weights of the first stage's scores that are tried; of equals the first, which leaves the reranker its own order."""
 _EQUAL_PARTS = (0.5,)
@@ -219,7 +227,7 @@ def _with_first_stage(fitted: Fitted, mixes: Mapping[float, float], first: float
         mixes: Share -> score of what was fitted; empty where it is no candidate.
         first: The score of the first stage's own order.
     """
-    named = {share: fitted.chosen if not share else f"{fitted.chosen}, {share:g} first stage" for share in mixes}
+    named = {share: mixed_name(fitted.chosen, share) for share in mixes}
     known = {candidate.name for candidate in fitted.candidates}
     tried = [Candidate(named[share], value) for share, value in mixes.items() if named[share] not in known]
     share = max(mixes, key=lambda each: (mixes[each], -each), default=0.0)
