@@ -52,7 +52,7 @@ def _health(found: Mapping[str, Any]) -> Table:
 
 def _balanced(health: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """The mean of the two; a file from before it had an interval has no such row."""
-    if "balanced_interval" not in health:
+    if health.get("balanced_interval") is None:
         return []
     n = health["sensitivity"]["n"] + health["specificity"]["n"]
     found = {"value": health["balanced_accuracy"], "interval": health["balanced_interval"], "n": n}

@@ -16,7 +16,7 @@ from raglift.grounding.stage import Claims
 from raglift.report import beside
 from raglift.report.files import rebuild
 from raglift.serve.result import RunResult
-from raglift.serve.support import check_support
+from raglift.serve.support import CHECKERS, check_support
 from tests.judging.judges import ScriptedLLM
 from tests.judging.runs import judged_run
 from tests.report.test_html import Page, judged, supported
@@ -93,6 +93,22 @@ def test_what_they_left_of_an_earlier_evaluation_is_not_shown_and_goes_when_the_
     assert rebuild(run, QUIET)["judges"] == {}
 
 
+@pytest.mark.parametrize(
+    ("checker", "model", "learned"),
+    [("trained", False, True), ("cross_encoder", True, True), ("lexical", False, False)],
+)
+def test_every_checker_is_shown_for_what_it_is(run: RunResult, checker: str, model: bool, learned: bool) -> None:
+    assert checker in CHECKERS
+    balanced = {"balanced_accuracy": 0.82, "balanced_interval": [0.78, 0.86]}
+    found = supported() | {"evaluation": KEY, "checker": checker}
+    put(run, support=found | {"health": found["health"] | balanced})
+    value = rebuild(run, QUIET)
+    assert value["left_out"] == []
+    assert value["support"]["health"]["balanced_interval"] == [0.78, 0.86]
+    assert ("a small model" in page(run), "weighed by what claims" in page(run)) == (model, learned)
+    assert "0.78 to 0.86" in page(run)
+
+
 def change(value: dict[str, Any], *path: str, to: Any) -> dict[str, Any]:
     copy: dict[str, Any] = json.loads(json.dumps(value))
     inner = copy
@@ -154,6 +170,18 @@ def test_the_command_shows_and_writes_all_of_it(run: RunResult, capsys: pytest.C
     assert "large on known answers" in printed
     assert "support.json is not shown" in printed
     assert "What judges say" in page(run)
+
+
+@pytest.mark.parametrize("balanced", [{}, {"balanced_accuracy": 0.82, "balanced_interval": [0.78, 0.86]}])
+def test_the_command_shows_a_checker_of_this_version_and_of_the_last(
+    run: RunResult, balanced: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = supported() | {"evaluation": KEY}
+    put(run, support=found | {"health": found["health"] | balanced})
+    assert cli.main(["report", "demo", "--workspace", str(run.workspace)]) == 0
+    printed = capsys.readouterr().out
+    assert "the lexical checker on claims" in printed
+    assert ("both, as balanced accuracy" in printed) == bool(balanced)
 
 
 def test_without_its_scores_a_report_is_read_as_it_is(run: RunResult, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from raglift.serve.support import FILE as SUPPORT
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
+Ends: TypeAlias = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
 
 
 class _Part(BaseModel):
@@ -88,13 +89,16 @@ class Judged(_Part):
 
 class _Checked(_Part):
     value: Share | None
-    interval: list[FiniteFloat] = Field(min_length=2, max_length=2)
+    interval: Ends
     n: Count
 
 
 class _CheckerHealth(_Part):
     sensitivity: _Checked
     specificity: _Checked
+    balanced_accuracy: Share | None = None
+    balanced_interval: Ends | None = None
+    """Both are missing in a file that an earlier version wrote."""
     by_kind: dict[str, _Checked]
 
 
@@ -124,7 +128,7 @@ class Supported(_Part):
     """What the report shows of a support checker, in the words of `raglift.serve.support`."""
 
     evaluation: str
-    checker: Literal["trained", "lexical"]
+    checker: Literal["trained", "cross_encoder", "lexical"]
     health: _CheckerHealth
     sets: dict[str, dict[str, _Cell]]
     verdicts: list[_Verdict]
