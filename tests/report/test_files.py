@@ -132,6 +132,9 @@ def change(value: dict[str, Any], *path: str, to: Any) -> dict[str, Any]:
         lambda good: {"m": change(good, "scores", "human", to=[1])},
         lambda good: {"m": change(good, "differences", to=[{}])},
         lambda good: {"m": change(good, "own_answers", to={"a": 1})},
+        lambda good: {"m": change(good, "scores", "human", "base", "correctness", "ci_low", to=None)},
+        lambda good: {"m": change(good, "scores", "human", "base", "correctness", "observed", to=None)},
+        lambda good: {"\ud800": good},
     ],
 )
 def test_a_foreign_judge_file_is_left_out_with_a_note(run: RunResult, broken: Callable[[Any], Any]) -> None:
@@ -160,6 +163,12 @@ def test_hostile_words_in_the_files_are_text(run: RunResult) -> None:
     html = (run.folder / "report.html").read_text("utf-8")
     assert "<img" not in html
     assert bad in page(run)
+
+
+def test_a_judges_question_may_have_any_name(run: RunResult) -> None:
+    told = judged() | {"evaluation": KEY}
+    put(run, judge={"m": told | {"questions": told["questions"] | {"items": told["questions"]["correctness"]}}})
+    assert set(rebuild(run, QUIET)["judges"]["m"]["questions"]) == {*told["questions"], "items"}
 
 
 def test_the_command_shows_and_writes_all_of_it(run: RunResult, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError, model_validator
 
 from raglift.records import Decision
 from raglift.serve.judge import FILE as JUDGES
@@ -60,6 +60,12 @@ class _Corrected(_Part):
     ci_high: FiniteFloat | None
     n: Count
     coverage: Share
+
+    @model_validator(mode="after")
+    def _a_value_has_its_interval(self) -> Self:
+        if self.value is not None and None in (self.observed, self.ci_low, self.ci_high):
+            raise ValueError("a value without what was observed, or without its interval")
+        return self
 
 
 class _Difference(_Part):
@@ -168,6 +174,7 @@ def _load(file: Path, notes: list[str], command: str) -> dict[str, Any] | None:
         value = json.loads(file.read_text("utf-8"))
         if not isinstance(value, dict):
             raise ValueError("it holds no JSON object")
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # half a character cannot be written again
     except (OSError, ValueError, RecursionError) as error:
         notes.append(f"{file.name} is not shown, because it is damaged ({error}); raglift {command} writes it anew.")
         return None
