@@ -283,6 +283,14 @@ def test_raglifts_own_retriever_is_put_many_questions_at_once(rows: Rows) -> Non
     assert values(found, "engine", "nDCG@10") == values(evaluate(single, rows(264)), "engine", "nDCG@10")
 
 
+def test_a_reply_that_is_kept_outlives_a_later_failure_in_its_batch(rows: Rows, tmp_path: Path) -> None:
+    script = {f"Where is {i}?": [f"{i}.md"] for i in range(5)}
+    evaluate(FewAtOnce(script, failing="Where is 3?"), rows(5), folder=tmp_path)
+    again = evaluate(FewAtOnce(script, failing="Where is 1?"), rows(5), folder=tmp_path)
+    assert values(again, "engine", "R@5") == dict.fromkeys(("q0", "q1", "q2", "q3", "q4"), 1.0)
+    assert again.answered == evaluate(FewAtOnce({}), rows(5), folder=tmp_path).answered
+
+
 def test_a_question_on_which_a_batch_fails_is_found_and_the_others_count(rows: Rows) -> None:
     retriever = FewAtOnce({f"Where is {i}?": [f"{i}.md"] for i in range(5)}, failing="Where is 3?")
     found = values(evaluate(retriever, rows(5)), "engine", "R@5")

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from raglift.assess.replies import Arm, Passage, Reply
+from raglift.assess.replies import MOST_TOKENS, Arm, Passage, Reply
 from raglift.corpus.json_lines import json_lines
 from raglift.errors import UserError
 from raglift.progress import Progress
@@ -34,9 +34,9 @@ class _Row(BaseModel):
     passages: list[str | _Passage] | None = None
     documents: list[str | int] | None = None
     arm: str | None = None
-    seconds: float | None = None
-    tokens_in: int | None = Field(default=None, ge=0)
-    tokens_out: int | None = Field(default=None, ge=0)
+    seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    tokens_in: int | None = Field(default=None, ge=0, le=MOST_TOKENS)
+    tokens_out: int | None = Field(default=None, ge=0, le=MOST_TOKENS)
     error: str = ""
 
 

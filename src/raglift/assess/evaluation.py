@@ -145,7 +145,7 @@ def _summary(
             for qa_id, reply in arm.replies.items()
             if not reply.failure
         ]
-        cells = price_cells(prices(spent, measures.rates), scores.resampling)
+        cells = price_cells(prices(spent, measures.rates), len(spent), scores.resampling)
         family = found["response" if scores.families[arm.name]["response"] else "retrieval"]
         if cells:
             family.setdefault(judged.name, {}).setdefault(arm.name, {}).update(cells)

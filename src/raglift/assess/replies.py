@@ -30,6 +30,10 @@ _RANKED_AT_ONCE, _ANSWERED_AT_ONCE = 256, 32
 """Questions that raglift's own retrievers and query engines are put at once: what an interruption may cost."""
 
 
+MOST_TOKENS = 10**12
+"""More than that, or fewer than none, nobody has counted for a question."""
+
+
 class HopelessError(UserError):
     """The engine failed in a way that no other question will escape, such as a refused key."""
 
@@ -124,11 +128,12 @@ def _ask(name: str, engine: Engine, questions: Sequence[QAPair], asking: Asking,
     try:
         with display.stage(f"asking {name}", len(questions), "questions", done=len(replies)) as bar:
             for qa_id, reply in _replies(engine, questions, frozenset(replies), asking.workers):
-                new = qa_id not in replies
+                if qa_id in replies:  # kept: what comes now may have failed, and is in no journal
+                    continue
                 replies[qa_id] = reply
-                if journal is not None and new and not reply.failure:
+                if journal is not None and not reply.failure:
                     journal.append(units[qa_id], asdict(reply))
-                bar.advance(int(new))
+                bar.advance(1)
     finally:
         if journal is not None:
             journal.close()
@@ -202,8 +207,9 @@ def _answered(response: Any) -> Reply:
     answer = getattr(whole, "response", None)
     passages = tuple(map(_passage, getattr(response, "source_nodes", None) or ()))
     told = getattr(whole, "metadata", None) or {}
-    counts = {name: told[name] for name in (TOKENS_IN, TOKENS_OUT) if isinstance(told.get(name), int)}
-    return Reply(None if answer is None else str(answer), passages, None, **counts)
+    counts = {name: told.get(name) for name in (TOKENS_IN, TOKENS_OUT)}
+    sound: dict[str, Any] = {name: n for name, n in counts.items() if isinstance(n, int) and 0 <= n <= MOST_TOKENS}
+    return Reply(None if answer is None else str(answer), passages, None, **sound)
 
 
 def _passage(found: NodeWithScore) -> Passage:

@@ -55,11 +55,17 @@ def prices(spent: Iterable[Spent], rates: Rates) -> dict[str, dict[str, float]]:
     return {name: values for name, values in found.items() if values}
 
 
-def price_cells(found: Mapping[str, Mapping[str, float]], resampling: Resampling) -> dict[str, dict[str, Any]]:
-    """Price -> its mean with a 95% interval, as a cell of the report's tables."""
+def price_cells(
+    found: Mapping[str, Mapping[str, float]], asked: int, resampling: Resampling
+) -> dict[str, dict[str, Any]]:
+    """Price -> its mean with a 95% interval, as a cell of the report's tables.
+
+    Args:
+        asked: Questions that took something; of the others a price is not known.
+    """
     cells = {}
     for name, values in found.items():
         mean = mean_interval(values, resampling, bounds=scale_of(name).bounds)
-        numbers = {"value": mean.mean, "n": mean.n, "coverage": 1.0}
+        numbers = {"value": mean.mean, "n": mean.n, "coverage": mean.n / asked}
         cells[name] = numbers | {"ci_low": mean.ci_low, "ci_high": finite(mean.ci_high)}
     return cells

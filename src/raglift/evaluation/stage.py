@@ -205,5 +205,5 @@ def _add_prices(
             for item in scored.answered
             if item.arm == arm and item.qa_id in ids
         ]
-        cells[arm] |= price_cells(prices(spent, rates), resampling)
+        cells[arm] |= price_cells(prices(spent, rates), len(spent), resampling)
         advance(1)
