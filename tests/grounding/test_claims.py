@@ -53,6 +53,22 @@ def test_every_true_claim_is_followed_by_one_that_was_made_of_it(corpus: Corpus,
     assert not [text for text in invented if text in foreign]
 
 
+def test_another_answer_takes_the_place_of_an_answer_behind_a_question_alone(corpus: Corpus) -> None:
+    """The form of a claim, bare or behind a question, must not say whether it is true."""
+    whole = "The ferry carries forty cars across the wide bay."
+    more = [
+        ("q3", "who built the ferry", "Miller and Sons"),
+        ("q4", "What does it cost?", "ten crowns"),
+        ("q5", "What is said of the ferry?", whole),
+    ]
+    asked = [QAPair(i, q, (a,), (Evidence("d0", "c0"),), "what", "train", "human") for i, q, a in more]
+    for seed in range(20):
+        found = claims_of(corpus, [*QUESTIONS, *asked], "train", seed, 100, ["wrong_answer", "negation"])
+        for true, false in zip(found[::2], found[1::2], strict=True):
+            if false.kind == "wrong_answer":
+                assert "? " in false.text or true.kind == "restated", (true.text, false.text)
+
+
 def test_answers_stand_with_their_questions_in_the_chunk_that_holds_them(corpus: Corpus) -> None:
     by_split = {split: claims_of(corpus, QUESTIONS, split, 0, 100) for split in SPLITS}
     answers = {split: [claim for claim in found if claim.kind == "answer"] for split, found in by_split.items()}

@@ -178,5 +178,7 @@ class _Elsewhere:
             held = list(dict.fromkeys(name for chunk in others for name in self._names[chunk.id]))
             long = [text for text in near if 40 <= len(text) <= 300]
             self._known[claim.passage] = Elsewhere(held, long)
-        answers = self._answers.get(claim.document_id, ()) if claim.kind == "answer" else ()
+        # A bare answer in the place of a claim without a question would show by its form that it is false.
+        asked = claim.kind == "answer" and parted(claim.text)[0]
+        answers = self._answers.get(claim.document_id, ()) if asked else ()
         return replace(self._known[claim.passage], answers=list(dict.fromkeys(answers)))

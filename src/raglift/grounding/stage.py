@@ -35,7 +35,7 @@ from raglift.training.loop import Task, fit
 from raglift.training.outcome import UNTUNED, objective_of
 from raglift.training.pairs import Pair
 
-VERSION = 2
+VERSION = 3
 HEALTH = "health.json"
 _FEWEST = 40
 """Claims of each of the three splits below which nothing can be learned or said."""
