@@ -11,7 +11,7 @@ import pytest
 import raglift
 from raglift import plugins
 from raglift.cli_output import score_tables
-from raglift.evaluation.scale import PRICES, SECONDS, TOKENS_IN, TOKENS_OUT, scale_of
+from raglift.evaluation.scale import COST, PRICES, SECONDS, TOKENS_IN, TOKENS_OUT, scale_of
 from tests.small_runs import small_config, write_documents, write_questions
 from tests.tiny import QUESTIONS
 
@@ -65,3 +65,18 @@ def test_the_tables_are_printed(run: raglift.RunResult) -> None:
     tables = [table for table in score_tables(run.report) if not isinstance(table, str)]
     columns = {column for table in tables for column in table.columns}
     assert {*RETRIEVAL, *RESPONSE} <= columns
+
+
+def test_another_price_counts_anew_and_asks_no_model(run: raglift.RunResult) -> None:
+    before = json.loads(json.dumps(run.report["response"]["human"]))
+    config = run.config.model_dump(mode="json")
+    config["evaluation"] |= {"price_in": 2.0, "price_out": 10.0}
+    again = raglift.run(config | {"run": "priced"}, quiet=True)
+    assert all(stage["cached"] for stage in again.report["stages"])
+    for arm, cells in again.report["response"]["human"].items():
+        cost = cells.pop(COST)
+        assert cells == before[arm]
+        expected = (2 * cells[TOKENS_IN]["value"] + 10 * cells[TOKENS_OUT]["value"]) / 1000
+        assert cost["value"] == pytest.approx(expected)
+        assert (cost["n"], cost["coverage"]) == (cells[TOKENS_IN]["n"], 1.0)
+        assert cost["ci_low"] <= cost["value"] <= cost["ci_high"]

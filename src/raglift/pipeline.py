@@ -70,7 +70,8 @@ class _Pipeline(TrainingStages):
         config = self._config
         prompt = self._models.prompt
         settings = {
-            **config.evaluation.model_dump(mode="json"),
+            # Prices are no part of it: what answers cost is counted anew from their tokens.
+            **config.evaluation.model_copy(update={"price_in": None, "price_out": None}).model_dump(mode="json"),
             **config.retrieval.model_dump(mode="json", include={"top_k", "depth"}),
             "prompt": [prompt.name, prompt.version],
             "max_new_tokens": config.llm.max_new_tokens,

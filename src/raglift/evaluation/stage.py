@@ -188,16 +188,14 @@ def _summarise(
     with job.display.stage("comparing arms", total, "comparisons") as bar:
         summary["retrieval"][name] = table(scored.retrieval, settings.retrieval, resampling, bar.advance)
         summary["response"][name] = table(response, settings.response, resampling, bar.advance)
-        rates = Rates(settings.price_in, settings.price_out)
-        _add_prices(summary["response"][name], scored, rates, resampling, bar.advance)
+        _add_prices(summary["response"][name], scored, resampling, bar.advance)
         both = [*scored.retrieval, *response]
         found = verdicts(both, name, BASE, measured, resampling, advance=bar.advance)
     summary["verdicts"] += [{key: getattr(verdict, key) for key in verdict.__dataclass_fields__} for verdict in found]
 
 
-def _add_prices(
-    cells: dict[str, Any], scored: _Scored, rates: Rates, resampling: Resampling, advance: Callable[[int], None]
-) -> None:
+def _add_prices(cells: dict[str, Any], scored: _Scored, resampling: Resampling, advance: Callable[[int], None]) -> None:
+    """Seconds and tokens; money is counted where the summary is read (`costs`)."""
     ids = {question.id for question in scored.asked}
     for arm in cells:
         spent = [
@@ -205,5 +203,5 @@ def _add_prices(
             for item in scored.answered
             if item.arm == arm and item.qa_id in ids
         ]
-        cells[arm] |= price_cells(prices(spent, rates), len(spent), resampling)
+        cells[arm] |= price_cells(prices(spent, Rates()), len(spent), resampling)
         advance(1)

@@ -14,6 +14,7 @@ from raglift.config import Config
 from raglift.corpus import audit
 from raglift.corpus.stage import Corpus
 from raglift.evaluation.arms import BASE, arms_of, arms_with
+from raglift.evaluation.costs import add_costs
 from raglift.evaluation.scale import PRICES, scale_of
 from raglift.index import fusion_stage, transform_stage
 from raglift.records import Answered, QAPair, Score, read_jsonl
@@ -67,6 +68,7 @@ def build(
         trials: Target -> what its further trainings came to: `sweep`, `recipe`, `curve` and `test`.
     """
     summary = _read(folders["evaluation"] / "summary.json")
+    add_costs(summary["response"], folders["evaluation"], config.evaluation, config.seed)
     training, on_dev = _trainings(folders)
     for target, found in trials.items():
         training[target] |= found

@@ -13,6 +13,7 @@ from raglift.corpus.human import human_pairs, warn_of_dropped
 from raglift.corpus.judged import HumanQuestion, read_beir
 from raglift.errors import UserError
 from raglift.evaluation import stage
+from raglift.evaluation.costs import add_costs
 from raglift.job import Job
 from raglift.models.encoder import Encoder, load_encoder
 from raglift.models.find import find_model
@@ -67,6 +68,7 @@ def evaluate_on(result: RunResult, data: Path, display: Progress | None = None) 
     with hold(store.root, f"evaluation of {result.folder.name}"):
         artifact = store.build("evaluation_on", key, write, display.warn)
     summary = json.loads((artifact.path / "summary.json").read_text("utf-8"))
+    add_costs(summary["response"], artifact.path, config.evaluation, config.seed)
     return {section: summary[section] for section in SCORED}
 
 
