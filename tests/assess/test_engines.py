@@ -283,6 +283,17 @@ def test_raglifts_own_retriever_is_put_many_questions_at_once(rows: Rows) -> Non
     assert values(found, "engine", "nDCG@10") == values(evaluate(single, rows(264)), "engine", "nDCG@10")
 
 
+def test_a_retriever_made_of_raglifts_that_finds_in_its_own_way_is_asked_so(rows: Rows) -> None:
+    class Own(FewAtOnce):
+        def _retrieve(self, query_bundle: Any) -> list[NodeWithScore]:
+            return super().retrieve_batch([query_bundle])[0][:0]
+
+    script = {f"Where is {i}?": [f"{i}.md"] for i in range(3)}
+    own = Own(script)
+    assert values(evaluate(own, rows(3)), "engine", "R@5") == {"q0": 0.0, "q1": 0.0, "q2": 0.0}
+    assert [len(batch) for batch in own.batches] == [1, 1, 1]
+
+
 def test_a_reply_that_is_kept_outlives_a_later_failure_in_its_batch(rows: Rows, tmp_path: Path) -> None:
     script = {f"Where is {i}?": [f"{i}.md"] for i in range(5)}
     evaluate(FewAtOnce(script, failing="Where is 3?"), rows(5), folder=tmp_path)

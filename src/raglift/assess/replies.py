@@ -148,7 +148,7 @@ def _replies(
 ) -> Iterator[tuple[str, Reply]]:
     """(question id, reply), as they come; those that are known are put again only where their batch is."""
     left = [question for question in questions if question.id not in known]
-    if isinstance(engine, LiftRetriever | LiftQueryEngine):
+    if isinstance(engine, LiftRetriever | LiftQueryEngine) and engine.in_batches:
         # What stands beside a question in bfloat16 can change a word of its answer: the batches are those of a call
         # that was never cut off.
         size = _RANKED_AT_ONCE if isinstance(engine, LiftRetriever) else _ANSWERED_AT_ONCE

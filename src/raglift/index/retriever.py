@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -131,6 +132,11 @@ class LiftRetriever(BaseRetriever):
         known = transform_of(PluginSpec(name=transform)) if isinstance(transform, str) else transform
         found._reworded = _Reworded(known, by_llm(llm) if isinstance(llm, LLM) else llm)
         return found
+
+    @property
+    def in_batches(self) -> bool:
+        """Whether `retrieve_batch` finds what `retrieve` does: a class made of this one may have its own way."""
+        return inspect.unwrap(type(self)._retrieve) is inspect.unwrap(LiftRetriever._retrieve)
 
     def retrieve_batch(self, questions: Sequence[str | QueryBundle]) -> list[list[NodeWithScore]]:
         """The nodes of each question, best first: all are encoded and searched at once."""

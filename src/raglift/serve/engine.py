@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,11 @@ class LiftQueryEngine(CustomQueryEngine):
     llm: LiftLLM
     prompt: Any
 
+    @property
+    def in_batches(self) -> bool:
+        """Whether `query_batch` gives what `query` does: a class made of this one may answer in a way of its own."""
+        return inspect.unwrap(type(self).custom_query) is inspect.unwrap(LiftQueryEngine.custom_query)
+
     def custom_query(self, query_str: str) -> Response:
         """The answer, with the passages that were read as its source nodes.
 
@@ -52,7 +58,7 @@ class LiftQueryEngine(CustomQueryEngine):
     def _found(self, questions: Sequence[str]) -> list[list[NodeWithScore]]:
         if self.retriever is None:
             return [[] for _ in questions]
-        if isinstance(self.retriever, LiftRetriever):
+        if isinstance(self.retriever, LiftRetriever) and self.retriever.in_batches:
             return self.retriever.retrieve_batch(questions)
         return [self.retriever.retrieve(question) for question in questions]
 
