@@ -142,3 +142,10 @@ def test_two_documents_of_one_name_stay_apart() -> None:
     same = {name: Document(name, "same.md", TEXT) for name in ("d0", "d1")}
     found = dimensions()["document"].slices(Facts(asked, same, CHUNKS))
     assert set(found.values()) == {"same.md (d0)", "same.md (d1)"}
+
+
+@pytest.mark.parametrize("source", [REST, NO_EVIDENCE])
+def test_a_document_that_is_called_as_a_slice_is_stays_apart(source: str) -> None:
+    asked = [question(f"{i}", "Who?", Evidence("d0", "c0")) for i in range(ENOUGH)]
+    facts = Facts([*asked, question("none")], {"d0": Document("d0", source, TEXT)}, CHUNKS)
+    assert dimensions()["document"].slices(facts)["0"] == f"{source} (d0)"

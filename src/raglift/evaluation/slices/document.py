@@ -30,7 +30,9 @@ class Document(Dimension):
         counts = Counter(_document(question) for question in facts.questions if question.evidence)
         enough = sorted((-count, name) for name, count in counts.items() if count >= ENOUGH)[:MOST]
         names = {name: _source(name, facts) for _, name in enough}
-        repeated = {source for source, count in Counter(names.values()).items() if count > 1 or source == REST}
+        repeated = {
+            source for source, count in Counter(names.values()).items() if count > 1 or source in (REST, NO_EVIDENCE)
+        }
         names = {name: f"{source} ({name})" if source in repeated else source for name, source in names.items()}
         return {
             question.id: names.get(_document(question), REST) if question.evidence else NO_EVIDENCE
