@@ -118,9 +118,11 @@ def as_text(parts: Sequence[str | Table]) -> str:
         if isinstance(part, str):
             console.print(part, markup=False, soft_wrap=True)
             continue
-        table = rich_table.Table(title=part.title or None, box=box.SIMPLE_HEAD, title_justify="left")
+        # As Text, since a name may hold brackets, which rich takes for markup in a plain string.
+        title = Text(part.title, style="table.title") if part.title else None
+        table = rich_table.Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
         for place, column in enumerate(part.columns):
-            table.add_column(column, overflow="fold", no_wrap=place == 0)
+            table.add_column(Text(column), overflow="fold", no_wrap=place == 0)
         for row in part.rows:
             table.add_row(*(Text(str(cell)) for cell in row))
         console.print(table)

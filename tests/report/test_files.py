@@ -165,6 +165,13 @@ def test_hostile_words_in_the_files_are_text(run: RunResult) -> None:
     assert bad in page(run)
 
 
+def test_a_judge_may_have_brackets_in_its_name(run: RunResult, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "large [4bit] [/bold]"
+    put(run, judge={name: change(judged() | {"evaluation": KEY}, "judge", "name", to=name)})
+    assert cli.main(["report", "demo", "--workspace", str(run.workspace)]) == 0
+    assert name in capsys.readouterr().out
+
+
 def test_a_judges_question_may_have_any_name(run: RunResult) -> None:
     told = judged() | {"evaluation": KEY}
     put(run, judge={"m": told | {"questions": told["questions"] | {"items": told["questions"]["correctness"]}}})
