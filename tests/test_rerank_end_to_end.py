@@ -120,7 +120,8 @@ def test_a_language_model_puts_in_order_what_it_was_scored_on(
     monkeypatch.setattr(rerank_stage.DevScore, "first_stage", 0.0)
     settings = {"model": str(tiny_llm), "strategies": [], "depth": 6}
     run = raglift.run({**config, "rerank": settings, "workspace": str(tmp_path)}, quiet=True)
-    assert run.report["training"]["rerank"]["chosen"] == "base"
+    assert run.report["training"]["rerank"]["chosen"] == "base, 0.5 first stage"
+    assert "reranker: the model as it comes, 0.5 first stage was best" in run.report["chosen"]["why"]
     assert run.reranker().source == str(tiny_llm)
     lines = (run.artifact("evaluation").path / "human-answered.jsonl").read_text("utf-8").splitlines()
     ranked = {row["qa_id"]: row["ranking"] for row in map(json.loads, lines) if row["arm"] == "reranked"}

@@ -64,7 +64,7 @@ def test_the_development_split_chooses(on_dev: dict[str, str], arm: str) -> None
         ({"embedding": "final", "llm": "final", "rerank": "step 3"}, ("tuned_all",), "reranked", "tuned"),
         ({"embedding": "final", "llm": "final", "rerank": "step 3"}, ("tuned_all", "reranked"), "tuned_both", "tuned"),
         ({"embedding": "final", "llm": "final", "rerank": "base"}, (), "tuned_both", "tuned"),
-        ({"embedding": "base", "llm": "base", "rerank": "the cross-encoder as it comes"}, (), "reranked", "base"),
+        ({"embedding": "base", "llm": "base", "rerank": "the model as it comes"}, (), "reranked", "base"),
     ],
 )
 def test_a_reranker_stands_on_the_embedding_model_that_was_chosen(

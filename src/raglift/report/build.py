@@ -126,8 +126,9 @@ def _trainings(folders: Mapping[str, Path]) -> tuple[dict[str, Any], dict[str, s
         if training["index"]["chosen"] != "base":
             on_dev["embedding"] = training["index"]["chosen"]
     if "rerank" in on_dev:  # a cross-encoder as it comes may beat the first stage's own order
-        names = {NOT_RERANKED: BASE, BASE: "the cross-encoder as it comes"}
-        on_dev["rerank"] = names.get(on_dev["rerank"], on_dev["rerank"])
+        names = {NOT_RERANKED: BASE, BASE: "the model as it comes"}
+        name, comma, share = on_dev["rerank"].partition(", ")
+        on_dev["rerank"] = names.get(name, name) + comma + share
     return training, on_dev
 
 
