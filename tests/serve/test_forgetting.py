@@ -291,6 +291,14 @@ def test_another_corpus_is_ranked_too(
     assert "the run's own documents" in capsys.readouterr().err
 
 
+def test_a_corpus_that_is_called_as_the_probe_is_told_apart(
+    tmp_path: Path, bases: dict[Target, Path], small: Probe
+) -> None:
+    data = write_beir(tmp_path / "probe", {"x": "Ferries sail.", "y": "Bread bakes."}, {"What sails?": "x"})
+    found = measure_forgetting(run_of(tmp_path, bases, {"embedding": bases["embedding"]}), data, display=QUIET)
+    assert [figure.question_set for figure in found.models[1].figures] == ["probe"] * 2 + ["probe (--data)"] * 2
+
+
 def test_what_cannot_be_measured_is_said(tmp_path: Path, bases: dict[Target, Path]) -> None:
     run = run_of(tmp_path, bases, {})
     with pytest.raises(UserError, match=r"margin 0\.0 decides nothing"):

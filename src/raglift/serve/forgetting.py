@@ -158,7 +158,8 @@ def _judged(run: RunResult, folder: Path, display: Progress) -> Judged:
             f"{folder} holds the run's own documents, on which tuning helps: it says nothing of what was forgotten. "
             "`raglift evaluate --data` scores the run's arms there."
         )
-    return Judged(folder.resolve().name, documents, answered)
+    name = folder.resolve().name
+    return Judged(f"{name} (--data)" if name == NAME else name, documents, answered)
 
 
 def _texts(documents: Sequence[Document]) -> set[str]:
