@@ -345,7 +345,8 @@ def run_stage(
     if target == "embedding":
         embedding_stage.build(EmbeddingConfig.model_validate(common), tasks.pairs(), [], corpus, *last)
     elif target == "rerank":
-        rerank_stage.build(RerankConfig.model_validate(common), tasks.lists(), [], corpus, *last)
+        alone = RerankConfig.model_validate({**common, "first_stage_share": 0})
+        rerank_stage.build(alone, tasks.lists(), [], corpus, *last)
     else:
         rows = tasks.examples(tasks.chat_renderer(folder))
         llm_stage.build(LLMConfig.model_validate(common), rows, [{"prompt": "x"}], *last)

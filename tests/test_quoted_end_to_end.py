@@ -52,7 +52,7 @@ def test_what_is_quoted_is_learned_and_what_is_answered_is_scored(
     assert all(text.startswith("answer ") for text in said)
     response = run.query_engine("base").query("Who writes?")
     assert str(response).startswith("answer ")
-    assert response.metadata == {"written": QUOTED.target(str(response), "A sentence of its own.")}
+    assert response.metadata["written"] == QUOTED.target(str(response), "A sentence of its own.")
     assert longest == {config["llm"]["max_new_tokens"] + QUOTED.quote_tokens}
 
 
